@@ -1,0 +1,253 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// APIKey asks for one API key. The controller mints a token, hands it over once
+// in a Secret beside the APIKey, and keeps only a keyed hash of it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=ak,categories=keygate
+// +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.policyRef.name`
+// +kubebuilder:printcolumn:name="Hint",type=string,JSONPath=`.status.hint`
+// +kubebuilder:printcolumn:name="Scopes",type=string,JSONPath=`.status.scopes`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Name",type=string,priority=1,JSONPath=`.spec.displayName`
+// +kubebuilder:printcolumn:name="Environment",type=string,priority=1,JSONPath=`.status.environment`
+type APIKey struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what the holder asks for.
+	// +required
+	Spec APIKeySpec `json:"spec"`
+	// status is what is in force. It decides nothing and can always be rebuilt.
+	// +optional
+	Status APIKeyStatus `json:"status,omitempty"`
+}
+
+// APIKeyList is a list of APIKeys.
+//
+// +kubebuilder:object:root=true
+type APIKeyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []APIKey `json:"items"`
+}
+
+// APIKeySpec is what the holder of a key asks for.
+//
+// +kubebuilder:validation:XValidation:rule="self.policyRef == oldSelf.policyRef",fieldPath=".policyRef",message="policyRef is immutable: apply a new APIKey for another policy"
+// +kubebuilder:validation:XValidation:rule="has(self.environment) == has(oldSelf.environment) && (!has(self.environment) || self.environment == oldSelf.environment)",message="environment is immutable: apply a new APIKey for another environment"
+// +kubebuilder:validation:XValidation:rule="has(self.delivery.secretName) == has(oldSelf.delivery.secretName) && (!has(self.delivery.secretName) || self.delivery.secretName == oldSelf.delivery.secretName)",message="delivery.secretName is immutable: apply a new APIKey to deliver elsewhere"
+// +kubebuilder:validation:XValidation:rule="oldSelf.state != 'Revoked' || self.state == 'Revoked'",fieldPath=".state",message="a revoked key cannot be reinstated: apply a new APIKey"
+type APIKeySpec struct {
+	// policyRef names the APIKeyPolicy that the key is for. Immutable.
+	// +required
+	PolicyRef PolicyReference `json:"policyRef"`
+
+	// displayName is what people call the key, such as "CI/CD Pipeline".
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	DisplayName string `json:"displayName,omitempty"`
+
+	// description says what the key is used for.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Description string `json:"description,omitempty"`
+
+	// environment is one of the policy's. Default: the policy's first, fixed when
+	// the key is minted. Immutable.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Environment string `json:"environment,omitempty"`
+
+	// scopes are what the key may do, by the policy's names. A key without scopes
+	// reaches only the rules that take any key.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	Scopes []ScopeName `json:"scopes,omitempty"`
+
+	// expiresAt is when the key stops working, an RFC 3339 time such as
+	// "2027-01-01T00:00:00Z", judged on each request. Absent: never.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// state is Active, Suspended (callers are turned away until it is Active again)
+	// or Revoked (for good: no later edit brings the key back).
+	// +optional
+	// +kubebuilder:default=Active
+	State KeyState `json:"state,omitempty"`
+
+	// delivery says how the token is handed over.
+	// +optional
+	// +kubebuilder:default={retain: Once}
+	Delivery Delivery `json:"delivery,omitempty"`
+
+	// metadata is passed on, as asserted by the key's holder, to Envoy's dynamic
+	// metadata: at most 32 entries.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) > 0 && size(k) <= 63)",message="metadata keys have 1 to 63 characters"
+	Metadata map[string]MetadataValue `json:"metadata,omitempty"`
+}
+
+// PolicyReference names an APIKeyPolicy.
+type PolicyReference struct {
+	// name of the APIKeyPolicy.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	Name string `json:"name"`
+
+	// namespace of the APIKeyPolicy. Default: the APIKey's own.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// KeyState is whether callers are let in with a key.
+//
+// +kubebuilder:validation:Enum=Active;Suspended;Revoked
+type KeyState string
+
+// The states that an APIKey can ask for.
+const (
+	StateActive    KeyState = "Active"
+	StateSuspended KeyState = "Suspended"
+	StateRevoked   KeyState = "Revoked"
+)
+
+// ScopeName is a scope-token of RFC 6749, section 3.3: visible ASCII without
+// the double quote and the backslash.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=64
+// +kubebuilder:validation:Pattern=`^[!#-\[\]-~]+$`
+type ScopeName string
+
+// MetadataValue is one value of an APIKey's metadata.
+//
+// +kubebuilder:validation:MaxLength=256
+type MetadataValue string
+
+// Delivery says how a token is handed over.
+//
+// +kubebuilder:validation:XValidation:rule="self.retain != 'Keep' || !has(self.ttl)",fieldPath=".ttl",message="ttl is for retain: Once; a kept Secret stays until the APIKey is deleted"
+type Delivery struct {
+	// secretName is the Secret, in the APIKey's namespace, that the token is put
+	// in (type keygate.dev/token, data.token). Default: the APIKey's name. Immutable.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	SecretName string `json:"secretName,omitempty"`
+
+	// retain is Once (the Secret is deleted ttl after its creation, or before that
+	// by whoever collects it) or Keep (the Secret stays, for workloads that mount it).
+	// +optional
+	// +kubebuilder:default=Once
+	Retain RetainPolicy `json:"retain,omitempty"`
+
+	// ttl is how long an uncollected Secret is kept with retain: Once, such as
+	// "24h" or "1h30m", at least a second. Default: 24h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="ttl must be a duration of at least a second, such as 24h"
+	TTL *metav1.Duration `json:"ttl,omitempty"`
+}
+
+// RetainPolicy is what becomes of a delivery Secret.
+//
+// +kubebuilder:validation:Enum=Once;Keep
+type RetainPolicy string
+
+// What becomes of a delivery Secret.
+const (
+	RetainOnce RetainPolicy = "Once"
+	RetainKeep RetainPolicy = "Keep"
+)
+
+// APIKeyStatus is what is in force. The controller rebuilds it from its records
+// whenever it differs.
+type APIKeyStatus struct {
+	// observedGeneration is the metadata.generation that this status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions: Ready (callers are let in) and Delivered (the token was handed over).
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// hint is the recognisable beginning of the token, such as "sk_ab12…".
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Hint string `json:"hint,omitempty"`
+
+	// environment that the key belongs to.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Environment string `json:"environment,omitempty"`
+
+	// scopes that are in force: those asked for that are also granted.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Scopes []ScopeName `json:"scopes,omitempty"`
+
+	// expiresAt is when the key stops working.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// keys are the tokens issued for this APIKey, newest first.
+	// +optional
+	// +listType=map
+	// +listMapKey=id
+	// +kubebuilder:validation:MaxItems=16
+	Keys []IssuedKey `json:"keys,omitempty"`
+}
+
+// IssuedKey is one token that was issued for an APIKey.
+type IssuedKey struct {
+	// id is the key's public name in logs, headers and metrics: 16 hex digits.
+	// +required
+	// +kubebuilder:validation:MaxLength=16
+	ID string `json:"id"`
+
+	// hint is the recognisable beginning of the token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Hint string `json:"hint,omitempty"`
+
+	// serial counts the tokens of an APIKey from 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Serial int64 `json:"serial,omitempty"`
+
+	// state is Pending, Active, Suspended, Revoked or NotGranted.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	State string `json:"state,omitempty"`
+
+	// issuedAt is when the token was minted.
+	// +optional
+	IssuedAt *metav1.Time `json:"issuedAt,omitempty"`
+
+	// expiresAt is when the token stops working.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+}

@@ -1,0 +1,421 @@
+package v1alpha1
+
+import (
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// APIKeyPolicy describes an API that is reached with API keys: where it lives,
+// which scopes and routes it has, what denied callers are told, and who may
+// issue keys to it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=apikeypolicies,shortName=akp,categories=keygate
+// +kubebuilder:printcolumn:name="Hosts",type=string,JSONPath=`.spec.hosts`
+// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`
+// +kubebuilder:printcolumn:name="Claimed",type=string,JSONPath=`.status.conditions[?(@.type=="HostsClaimed")].status`
+// +kubebuilder:printcolumn:name="Keys",type=integer,JSONPath=`.status.keys`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type APIKeyPolicy struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec describes the API.
+	// +required
+	Spec APIKeyPolicySpec `json:"spec"`
+	// status says whether the spec is in force.
+	// +optional
+	Status APIKeyPolicyStatus `json:"status,omitempty"`
+}
+
+// APIKeyPolicyList is a list of APIKeyPolicies.
+//
+// +kubebuilder:object:root=true
+type APIKeyPolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []APIKeyPolicy `json:"items"`
+}
+
+// APIKeyPolicySpec describes an API that is reached with API keys.
+//
+// +kubebuilder:validation:XValidation:rule="self.keyFormat == oldSelf.keyFormat",fieldPath=".keyFormat",message="keyFormat is immutable: apply a new APIKeyPolicy for another format"
+// +kubebuilder:validation:XValidation:rule="oldSelf.environments.all(o, self.environments.exists(n, n.name == o.name && n.prefix == o.prefix))",fieldPath=".environments",message="environments can be added, but never changed or removed"
+// +kubebuilder:validation:XValidation:rule="self.environments.all(a, self.environments.all(b, a.name == b.name || !a.prefix.startsWith(b.prefix)))",fieldPath=".environments",message="no environment's prefix may be the beginning of another's"
+// +kubebuilder:validation:XValidation:rule="self.rules.all(r, (!has(r.scopes) || r.scopes.all(s, has(self.scopes) && self.scopes.exists(d, d.name == s))) && (!has(r.anyScope) || r.anyScope.all(s, has(self.scopes) && self.scopes.exists(d, d.name == s))))",fieldPath=".rules",message="a rule names a scope that spec.scopes does not declare"
+// +kubebuilder:validation:XValidation:rule="!has(self.scopes) || self.scopes.all(c, !has(c.includes) || c.includes.all(i, self.scopes.exists(d, d.name == i)))",fieldPath=".scopes",message="includes names a scope that spec.scopes does not declare"
+// +kubebuilder:validation:XValidation:rule="!has(self.grants) || self.grants.all(g, !has(g.scopes) || g.scopes.all(s, has(self.scopes) && self.scopes.exists(d, d.name == s)))",fieldPath=".grants",message="a grant names a scope that spec.scopes does not declare"
+// +kubebuilder:validation:XValidation:rule="!has(self.grants) || self.grants.all(g, !has(g.environments) || g.environments.all(e, self.environments.exists(d, d.name == e)))",fieldPath=".grants",message="a grant names an environment that spec.environments does not declare"
+type APIKeyPolicySpec struct {
+	// hosts are the requests' hosts that this policy decides: exact, or with a
+	// wildcard as first label ("*.example.com" is every name below example.com).
+	// They count only in namespaces that the operator lets claim hosts; the more
+	// specific claim wins, then the older policy.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	Hosts []Host `json:"hosts,omitempty"`
+
+	// basePath is put before the paths of every rule that has none of its own.
+	// +optional
+	// +kubebuilder:default="/"
+	BasePath BasePath `json:"basePath,omitempty"`
+
+	// grants say who may issue which keys. Absent: the policy's own namespace,
+	// everything.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Grants []Grant `json:"grants,omitempty"`
+
+	// credentials are the places where callers may put the key. All of them are
+	// taken off the request before it goes upstream; a request that fills two is
+	// refused. Default: "Authorization: Bearer <key>".
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:default={{header: {name: Authorization, scheme: Bearer}}}
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.header.name.lowerAscii() == b.header.name.lowerAscii()))",message="two credentials name the same header"
+	Credentials []Credential `json:"credentials,omitempty"`
+
+	// keyFormat is the shape of the tokens that are minted. Immutable.
+	// +optional
+	// +kubebuilder:default={encoding: Base62, length: 40}
+	KeyFormat KeyFormat `json:"keyFormat,omitempty"`
+
+	// environments tell kinds of keys apart, such as live and test, each by its own
+	// prefix. The first is the default of new keys. Environments can be added, but
+	// never changed or removed.
+	// +required
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Environments []Environment `json:"environments"`
+
+	// scopes are the permissions that keys can have.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Scopes []Scope `json:"scopes,omitempty"`
+
+	// rules say what each route asks for. What no rule matches is denied. Of the
+	// rules whose path matches, the most specific path decides alone; of its rules,
+	// one that names the method beats one that names none.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=128
+	Rules []Rule `json:"rules"`
+
+	// upstream says what the API behind Envoy is told about the caller.
+	// +optional
+	// +kubebuilder:default={headers: true, prefix: "x-apikey-"}
+	Upstream Upstream `json:"upstream,omitempty"`
+
+	// errors says what denied callers are told.
+	// +optional
+	// +kubebuilder:default={}
+	Errors Errors `json:"errors,omitempty"`
+}
+
+// Host is a lower-case DNS name, exact or with a wildcard as first label.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:Pattern=`^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+type Host string
+
+// BasePath is "/" or literal segments without a slash at the end, as "/v1".
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=256
+// +kubebuilder:validation:Pattern=`^(/|(/([A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})+)+)$`
+// +kubebuilder:validation:XValidation:rule="!self.matches('/[.][.]?(/|$)')",message="a path has no '.' or '..' segments"
+type BasePath string
+
+// PathPattern is segments after slashes, each a literal, {name} for any one
+// segment, or, as the last, {name...} for whatever is below.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=256
+// +kubebuilder:validation:Pattern=`^(/([A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})+|/\{[A-Za-z][A-Za-z0-9_]*\})*(/\{[A-Za-z][A-Za-z0-9_]*\.\.\.\}|/)?$`
+// +kubebuilder:validation:XValidation:rule="!self.matches('/[.][.]?(/|$)')",message="a path has no '.' or '..' segments"
+type PathPattern string
+
+// Method is an HTTP method, literal: GET is not HEAD.
+//
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:Pattern=`^[A-Z]+(-[A-Z]+)*$`
+type Method string
+
+// EnvironmentName names one of a policy's environments.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+type EnvironmentName string
+
+// Grant lets the APIKeys of some namespaces have some of the policy's scopes in
+// some of its environments.
+type Grant struct {
+	// namespaces whose APIKeys this grant is for.
+	// +optional
+	// +kubebuilder:default={from: Same}
+	Namespaces GrantNamespaces `json:"namespaces,omitempty"`
+
+	// scopes that are granted, with all that they include. Absent: every scope.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Scopes []ScopeName `json:"scopes,omitempty"`
+
+	// environments that are granted. Absent: every environment.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Environments []EnvironmentName `json:"environments,omitempty"`
+}
+
+// GrantNamespaces selects namespaces.
+//
+// +kubebuilder:validation:XValidation:rule="(self.from == 'Selector') == has(self.selector)",message="selector goes with from: Selector, and only with it"
+type GrantNamespaces struct {
+	// from is Same (the policy's own namespace), All, or Selector (those whose
+	// labels match selector).
+	// +optional
+	// +kubebuilder:default=Same
+	From NamespacesFrom `json:"from,omitempty"`
+
+	// selector matches labels of namespaces, with from: Selector.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+}
+
+// NamespacesFrom is how a grant selects namespaces.
+//
+// +kubebuilder:validation:Enum=Same;All;Selector
+type NamespacesFrom string
+
+// How a grant selects namespaces.
+const (
+	NamespacesSame     NamespacesFrom = "Same"
+	NamespacesAll      NamespacesFrom = "All"
+	NamespacesSelector NamespacesFrom = "Selector"
+)
+
+// Credential is one place where callers may put the key.
+type Credential struct {
+	// header carries the key.
+	// +required
+	Header CredentialHeader `json:"header"`
+}
+
+// CredentialHeader is a request header that carries a key.
+type CredentialHeader struct {
+	// name of the header, in any case.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['host', 'connection', 'content-length', 'content-type', 'transfer-encoding', 'te', 'upgrade', 'trailer', 'keep-alive', 'proxy-connection', 'x-request-id']) && !self.lowerAscii().startsWith('x-envoy-') && !self.lowerAscii().startsWith('x-forwarded-')",message="this header belongs to the protocol or to Envoy and cannot carry a key"
+	Name string `json:"name"`
+
+	// scheme is what stands before the key, such as Bearer, compared without case
+	// (RFC 9110, section 11.1). Absent: the header's value is the key.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9-]*$`
+	Scheme string `json:"scheme,omitempty"`
+}
+
+// KeyFormat is the shape of minted tokens: the environment's prefix, then a
+// secret of random characters.
+//
+// +kubebuilder:validation:XValidation:rule="self.encoding == 'Hex' ? self.length >= 32 : self.length >= 22",fieldPath=".length",message="the secret must have at least 128 random bits: 32 characters with Hex, 22 with Base62"
+type KeyFormat struct {
+	// encoding is Hex (0-9a-f, 4 bits a character) or Base62 (0-9A-Za-z, 5.95 bits
+	// a character).
+	// +optional
+	// +kubebuilder:default=Base62
+	Encoding Encoding `json:"encoding,omitempty"`
+
+	// length is the number of random characters: at least 128 bits' worth.
+	// +optional
+	// +kubebuilder:default=40
+	// +kubebuilder:validation:Minimum=22
+	// +kubebuilder:validation:Maximum=256
+	Length int32 `json:"length,omitempty"`
+}
+
+// Encoding is the alphabet of a secret.
+//
+// +kubebuilder:validation:Enum=Hex;Base62
+type Encoding string
+
+// The alphabets of a secret.
+const (
+	EncodingHex    Encoding = "Hex"
+	EncodingBase62 Encoding = "Base62"
+)
+
+// Environment is one kind of keys of a policy.
+type Environment struct {
+	// name of the environment, such as live.
+	// +required
+	Name EnvironmentName `json:"name"`
+
+	// prefix that every token of the environment begins with, such as sk_live_.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._~-]+$`
+	Prefix string `json:"prefix"`
+}
+
+// Scope is a permission that keys can have.
+type Scope struct {
+	// name of the scope: a scope-token of RFC 6749, section 3.3.
+	// +required
+	Name ScopeName `json:"name"`
+
+	// description says what the scope lets a key do.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Description string `json:"description,omitempty"`
+
+	// includes are scopes that come with this one, and those that come with them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Includes []ScopeName `json:"includes,omitempty"`
+}
+
+// Rule says what some routes ask for: exactly one of scopes, anyScope, anyKey
+// and anonymous.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.scopes) ? 1 : 0) + (has(self.anyScope) ? 1 : 0) + (has(self.anyKey) ? 1 : 0) + (has(self.anonymous) ? 1 : 0) == 1",message="a rule has exactly one of scopes, anyScope, anyKey and anonymous"
+type Rule struct {
+	// methods that the rule is for. Absent: every method for which no rule of the
+	// same path names it.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Methods []Method `json:"methods,omitempty"`
+
+	// basePath takes the place of the policy's for this rule.
+	// +optional
+	BasePath BasePath `json:"basePath,omitempty"`
+
+	// paths that the rule is for, below the base path: "/users", "/users/{id}",
+	// "/files/{rest...}". Literal segments are compared percent-decoded.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Paths []PathPattern `json:"paths"`
+
+	// scopes that the key must have, all of them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Scopes []ScopeName `json:"scopes,omitempty"`
+
+	// anyScope are scopes of which the key must have one.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	AnyScope []ScopeName `json:"anyScope,omitempty"`
+
+	// anyKey: true lets every valid key of the policy in.
+	// +optional
+	// +kubebuilder:validation:Enum=true
+	AnyKey bool `json:"anyKey,omitempty"`
+
+	// anonymous: true lets everybody in; a key that is sent is ignored, but taken
+	// off the request.
+	// +optional
+	// +kubebuilder:validation:Enum=true
+	Anonymous bool `json:"anonymous,omitempty"`
+
+	// message is what a caller that lacks the scope is told, in place of the
+	// general message.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+}
+
+// Upstream says what the API behind Envoy is told about the caller.
+type Upstream struct {
+	// headers: false keeps the identity headers from being set. What a caller sent
+	// under their names is removed all the same.
+	// +optional
+	// +kubebuilder:default=true
+	Headers *bool `json:"headers,omitempty"`
+
+	// prefix of the identity headers: x-…-, never x-envoy- or x-forwarded-.
+	// +optional
+	// +kubebuilder:default="x-apikey-"
+	// +kubebuilder:validation:MinLength=4
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^x-[a-z0-9-]+-$`
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('x-envoy-') && !self.startsWith('x-forwarded-')",message="the prefix is not x-envoy- or x-forwarded-: those headers are Envoy's own"
+	Prefix string `json:"prefix,omitempty"`
+}
+
+// Errors says what denied callers are told.
+type Errors struct {
+	// contentType of the bodies.
+	// +optional
+	// +kubebuilder:default="application/problem+json"
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[a-z]+/[a-z0-9.+-]+(; ?[a-z-]+=[A-Za-z0-9._-]+)?$`
+	ContentType string `json:"contentType,omitempty"`
+
+	// docs is a URL for people: the placeholder {docs}.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^https?://[!#-;=?-\[\]_a-z~]+$`
+	Docs string `json:"docs,omitempty"`
+
+	// bodies are JSON, chosen by reason ("insufficient_scope"), else by status
+	// ("403"), else "default". String values may hold placeholders: {requestId}
+	// {reason} {message} {docs} {requiredScopes} {retryAfter} {keyId}. A value whose
+	// placeholder has nothing to put in is left out with its member. Where none is
+	// given: a problem document (RFC 9457).
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	Bodies map[string]apiextensionsv1.JSON `json:"bodies,omitempty"`
+}
+
+// APIKeyPolicyStatus says whether a policy's spec is in force.
+type APIKeyPolicyStatus struct {
+	// observedGeneration is the metadata.generation that this status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions: Accepted (the newest spec is in force) and HostsClaimed.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// keys is the number of APIKeys with a live token for this policy.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Keys int64 `json:"keys"`
+}

@@ -1,0 +1,321 @@
+package v1alpha1_test
+
+import (
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/yaml"
+
+	"keygate.dev/keygate/api/v1alpha1"
+	"keygate.dev/keygate/test/apiserver"
+)
+
+func TestMain(m *testing.M) { apiserver.Main(m) }
+
+// Objects that are accepted; the tables say what is changed in them.
+const (
+	goodKey = `
+apiVersion: keygate.dev/v1alpha1
+kind: APIKey
+metadata: {name: ci}
+spec:
+  policyRef: {name: stepsies, namespace: platform}
+  displayName: CI/CD Pipeline
+  environment: live
+  scopes: [read, "read:all"]
+  expiresAt: "2027-01-01T00:00:00Z"
+  delivery: {secretName: hubspot-key, ttl: 24h}
+  metadata: {team: acme}
+`
+	goodPolicy = `
+apiVersion: keygate.dev/v1alpha1
+kind: APIKeyPolicy
+metadata: {name: stepsies}
+spec:
+  hosts: [api.stepsies.com, "*.stepsies.com"]
+  basePath: /v1
+  grants:
+  - {namespaces: {from: All}, scopes: [read], environments: [live]}
+  - {namespaces: {from: Selector, selector: {matchLabels: {a: b}}}}
+  credentials:
+  - header: {name: Authorization, scheme: Bearer}
+  - header: {name: X-API-Key}
+  keyFormat: {encoding: Hex, length: 48}
+  environments: [{name: live, prefix: sk_live_}, {name: test, prefix: sk_test_}]
+  scopes: [{name: read}, {name: write}, {name: admin, includes: [read, write]}]
+  rules:
+  - {methods: [GET], paths: ["/stepsies", "/stepsies/{id}", "/a%20b/{rest...}"], scopes: [read]}
+  - {paths: ["/", "/health/"], anonymous: true}
+  - {basePath: /, paths: ["/{rest...}"], anyKey: true}
+  - {methods: [POST], paths: ["/x"], anyScope: [write, admin], message: "No."}
+  upstream: {prefix: x-caller-}
+  errors:
+    contentType: application/json
+    docs: https://docs.stepsies.com/auth?a=b#c
+    bodies: {"401": {error: {code: unauthorized}}}
+`
+)
+
+// client is for one kind, in a namespace of its own.
+func client(t *testing.T, resource string) dynamic.ResourceInterface {
+	t.Helper()
+	server := apiserver.Start(t)
+	c, err := dynamic.NewForConfig(server.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Resource(v1alpha1.GroupVersion.WithResource(resource)).Namespace(server.Namespace("schema", nil))
+}
+
+// object reads YAML.
+func object(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	u := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
+		t.Fatalf("%v in:\n%s", err, text)
+	}
+	return u
+}
+
+// edit replaces from by to in text, once; from must be there.
+func edit(t *testing.T, text, from, to string) string {
+	t.Helper()
+	if strings.Count(text, from) == 0 {
+		t.Fatalf("%q is not in the good object", from)
+	}
+	return strings.Replace(text, from, to, 1)
+}
+
+// change is one edit of a good object, and a part of the error it must earn; an
+// empty one: it is accepted.
+type change struct{ from, to, refused string }
+
+// check compares err with what a change must earn.
+func (c change) check(t *testing.T, err error) {
+	t.Helper()
+	switch {
+	case c.refused == "" && err != nil:
+		t.Errorf("refused: %v", err)
+	case c.refused != "" && err == nil:
+		t.Error("accepted")
+	case c.refused != "" && !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err):
+		t.Errorf("failed in another way: %v", err)
+	case c.refused != "" && !strings.Contains(err.Error(), c.refused):
+		t.Errorf("the error does not say %q: %v", c.refused, err)
+	}
+}
+
+// create tries each change of good on creation.
+func create(t *testing.T, resource, good string, changes map[string]change) {
+	c := client(t, resource)
+	for name, ch := range changes {
+		t.Run(name, func(t *testing.T) {
+			_, err := c.Create(t.Context(), object(t, edit(t, good, ch.from, ch.to)),
+				metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict})
+			ch.check(t, err)
+		})
+	}
+}
+
+// update tries each change of good on an object that is there.
+func update(t *testing.T, resource, good string, changes map[string]change) {
+	c := client(t, resource)
+	there, err := c.Create(t.Context(), object(t, good), metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, ch := range changes {
+		t.Run(name, func(t *testing.T) {
+			next := object(t, edit(t, good, ch.from, ch.to))
+			next.SetResourceVersion(there.GetResourceVersion())
+			_, err := c.Update(t.Context(), next, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
+			ch.check(t, err)
+		})
+	}
+}
+
+func TestAPIKeyOnCreation(t *testing.T) {
+	const expires, ttl = `"2027-01-01T00:00:00Z"`, "ttl: 24h"
+	create(t, "apikeys", goodKey, map[string]change{
+		"good":                        {"live", "live", ""},
+		"no policy":                   {"policyRef: {name: stepsies, namespace: platform}", "displayName: x", "policyRef"},
+		"a policy without a name":     {"name: stepsies, ", "", "name"},
+		"unknown field":               {"environment: live", "enviroment: live", "enviroment"},
+		"unknown state":               {"environment: live", "state: Paused", "Paused"},
+		"suspended from the start":    {"environment: live", "state: Suspended", ""},
+		"a duplicate scope":           {`"read:all"`, "read", "Duplicate"},
+		"a scope with a blank":        {`"read:all"`, `"read all"`, "scopes"},
+		"a scope with a quote":        {`"read:all"`, `'read"all'`, "scopes"},
+		"an empty scope":              {`"read:all"`, `""`, "scopes"},
+		"a long name":                 {"CI/CD Pipeline", strings.Repeat("x", 129), "displayName"},
+		"expires in another zone":     {expires, `"2027-01-01T00:00:00+05:30"`, ""},
+		"expires with a fraction":     {expires, `"2027-01-01T00:00:00.5Z"`, ""},
+		"expired already":             {expires, `"1970-01-01T00:00:00Z"`, ""},
+		"expires: no time":            {expires, `"tomorrow"`, "expiresAt"},
+		"expires: a date":             {expires, `"2027-01-01"`, "expiresAt"},
+		"expires: lower case":         {expires, `"2027-01-01t00:00:00z"`, "expiresAt"},
+		"expires: the zero time":      {expires, `"0001-01-01T00:00:00Z"`, "expiresAt"},
+		"expires: a zone of 99 hours": {expires, `"2027-01-01T00:00:00+99:00"`, "expiresAt"},
+		"expires: a leap second":      {expires, `"2027-01-01T23:59:60Z"`, "expiresAt"},
+		"expires: a comma":            {expires, `"2027-01-01T00:00:00,5Z"`, "expiresAt"},
+		"expires: February 30":        {expires, `"2027-02-30T00:00:00Z"`, "expiresAt"},
+		"expires: empty":              {expires, `""`, "expiresAt"},
+		"expires: a number":           {expires, "1", "expiresAt"},
+		"ttl in parts":                {ttl, "ttl: 1h30m5s", ""},
+		"ttl of nothing":              {ttl, `ttl: ""`, "ttl"},
+		"ttl of zero":                 {ttl, "ttl: 0h", "at least a second"},
+		"ttl in days":                 {ttl, "ttl: 1d", "ttl"},
+		"ttl below zero":              {ttl, "ttl: -1h", "ttl"},
+		"ttl past all measure":        {ttl, "ttl: 9999999999999h", "ttl"},
+		"ttl as a number":             {ttl, "ttl: 3", "ttl"},
+		"ttl of what is kept":         {ttl, "ttl: 1h, retain: Keep", "ttl is for retain: Once"},
+		"unknown retain":              {ttl, "retain: Always", "Always"},
+		"a Secret name in upper case": {"hubspot-key", "Hubspot", "secretName"},
+		"an environment of spaces":    {"environment: live", `environment: " "`, "environment"},
+		"a metadata number":           {"team: acme", "team: 1", "team"},
+		"an empty metadata key":       {"team: acme", `"": acme`, "metadata keys"},
+		"a long metadata value":       {"team: acme", "team: " + strings.Repeat("x", 257), "metadata"},
+	})
+}
+
+func TestAPIKeyOnUpdate(t *testing.T) {
+	update(t, "apikeys", goodKey, map[string]change{
+		"scopes":                        {`, "read:all"`, "", ""},
+		"expiry":                        {"2027", "2028", ""},
+		"no expiry":                     {`  expiresAt: "2027-01-01T00:00:00Z"` + "\n", "", ""},
+		"suspended":                     {"environment: live", "environment: live\n  state: Suspended", ""},
+		"ttl":                           {"ttl: 24h", "ttl: 1h", ""},
+		"another policy":                {"name: stepsies", "name: other", "policyRef is immutable"},
+		"another policy namespace":      {"namespace: platform", "namespace: other", "policyRef is immutable"},
+		"policy namespace removed":      {", namespace: platform", "", "policyRef is immutable"},
+		"another environment":           {"environment: live", "environment: test", "environment is immutable"},
+		"environment removed":           {"  environment: live\n", "", "environment is immutable"},
+		"another Secret":                {"hubspot-key", "other", "secretName is immutable"},
+		"Secret name removed":           {"secretName: hubspot-key, ", "", "secretName is immutable"},
+		"delivery removed":              {"  delivery: {secretName: hubspot-key, ttl: 24h}\n", "", "secretName is immutable"},
+		"delivery of nothing":           {"delivery: {secretName: hubspot-key, ttl: 24h}", "delivery: {}", "secretName is immutable"},
+		"policy reference altogether":   {"policyRef: {name: stepsies, namespace: platform}", "policyRef: {}", "name"},
+		"revoked":                       {"environment: live", "environment: live\n  state: Revoked", ""},
+		"a display name of one's own":   {"CI/CD Pipeline", "Zapier Integration", ""},
+		"no metadata":                   {"  metadata: {team: acme}\n", "", ""},
+		"two things, one of them wrong": {"expiresAt: \"2027-01-01T00:00:00Z\"", "state: Unrevoked", "Unrevoked"},
+	})
+}
+
+// TestRevokedIsForGood tries every way back from Revoked.
+func TestRevokedIsForGood(t *testing.T) {
+	revoked := edit(t, goodKey, "environment: live", "environment: live\n  state: Revoked")
+	update(t, "apikeys", revoked, map[string]change{
+		"stays":         {"CI/CD", "CI", ""},
+		"active":        {"state: Revoked", "state: Active", "cannot be reinstated"},
+		"suspended":     {"state: Revoked", "state: Suspended", "cannot be reinstated"},
+		"state removed": {"  state: Revoked\n", "", "cannot be reinstated"},
+	})
+}
+
+// TestEnvironmentCannotBeAdded: the default is fixed when the key is minted, and
+// a later word about it is a change.
+func TestEnvironmentCannotBeAdded(t *testing.T) {
+	without := edit(t, goodKey, "  environment: live\n", "")
+	update(t, "apikeys", without, map[string]change{
+		"added": {"displayName: CI/CD Pipeline", "environment: live", "environment is immutable"},
+	})
+}
+
+func TestAPIKeyPolicyOnCreation(t *testing.T) {
+	const format, rule, host = "{encoding: Hex, length: 48}", "anonymous: true", `"*.stepsies.com"`
+	create(t, "apikeypolicies", goodPolicy, map[string]change{
+		"good":                             {"sk_live_", "sk_live_", ""},
+		"hex of 128 bits":                  {format, "{encoding: Hex, length: 32}", ""},
+		"hex of 124 bits":                  {format, "{encoding: Hex, length: 31}", "128 random bits"},
+		"base62 of 130 bits":               {format, "{encoding: Base62, length: 22}", ""},
+		"base62 of 125 bits":               {format, "{encoding: Base62, length: 21}", "length"},
+		"a length past all measure":        {format, "{encoding: Hex, length: 99999999999}", "length"},
+		"unknown encoding":                 {format, "{encoding: Base64, length: 48}", "Base64"},
+		"no environment":                   {"[{name: live, prefix: sk_live_}, {name: test, prefix: sk_test_}]", "[]", "environments"},
+		"a duplicate environment":          {"{name: test, prefix: sk_test_}", "{name: live, prefix: sk_test_}", "Duplicate"},
+		"a prefix that begins another":     {"prefix: sk_test_", "prefix: sk_", "beginning of another"},
+		"the same prefix twice":            {"prefix: sk_test_", "prefix: sk_live_", "beginning of another"},
+		"a prefix with a blank":            {"prefix: sk_test_", `prefix: "sk test"`, "prefix"},
+		"an empty prefix":                  {"prefix: sk_test_", `prefix: ""`, "prefix"},
+		"a duplicate scope":                {"{name: write}", "{name: read}", "Duplicate"},
+		"a scope includes no scope":        {"includes: [read, write]", "includes: [read, delete]", "includes names a scope"},
+		"a rule with no such scope":        {"scopes: [read]}\n  - {paths", "scopes: [delete]}\n  - {paths", "does not declare"},
+		"any of no such scope":             {"anyScope: [write, admin]", "anyScope: [write, delete]", "does not declare"},
+		"a grant of no such scope":         {"scopes: [read], environments", "scopes: [delete], environments", "does not declare"},
+		"a grant of no such environment":   {"environments: [live]}", "environments: [prod]}", "does not declare"},
+		"a rule with none of the four":     {", " + rule, "", "exactly one of"},
+		"a rule with two of the four":      {rule, "anonymous: true, anyKey: true", "exactly one of"},
+		"a rule with scopes and any":       {"anyScope: [write, admin]", "anyScope: [write], scopes: [admin]", "exactly one of"},
+		"a rule that is not anonymous":     {rule, "anonymous: false", "anonymous"},
+		"a rule with no scope in its list": {"anyScope: [write, admin]", "anyScope: []", "anyScope"},
+		"a rule without a path":            {`paths: ["/x"]`, "paths: []", "paths"},
+		"no rule":                          {goodPolicy[strings.Index(goodPolicy, "  rules:"):strings.Index(goodPolicy, "  upstream:")], "  rules: []\n", "rules"},
+		"a method in lower case":           {"methods: [POST]", "methods: [post]", "methods"},
+		"a method with a blank":            {"methods: [POST]", `methods: ["POST "]`, "methods"},
+		"a method of one's own":            {"methods: [POST]", "methods: [PROPFIND, VERSION-CONTROL]", ""},
+		"a duplicate method":               {"methods: [POST]", "methods: [POST, POST]", "Duplicate"},
+		"a duplicate path":                 {`paths: ["/x"]`, `paths: ["/x", "/x"]`, "Duplicate"},
+		"a path without its slash":         {`paths: ["/x"]`, `paths: ["x"]`, "paths"},
+		"an empty path":                    {`paths: ["/x"]`, `paths: [""]`, "paths"},
+		"a path with two slashes":          {`paths: ["/x"]`, `paths: ["/x//y"]`, "paths"},
+		"a path with a query":              {`paths: ["/x"]`, `paths: ["/x?y"]`, "paths"},
+		"a path with a semicolon":          {`paths: ["/x"]`, `paths: ["/x;y"]`, "paths"},
+		"a path with a backslash":          {`paths: ["/x"]`, `paths: ['/x\y']`, "paths"},
+		"a path with a star":               {`paths: ["/x"]`, `paths: ["/*"]`, ""},
+		"a path with dots":                 {`paths: ["/x"]`, `paths: ["/x/../y"]`, "'.' or '..'"},
+		"a path that ends in a dot":        {`paths: ["/x"]`, `paths: ["/x/."]`, "'.' or '..'"},
+		"a path with a file of dots":       {`paths: ["/x"]`, `paths: ["/x/.well-known/a..b"]`, ""},
+		"a path with a broken escape":      {`paths: ["/x"]`, `paths: ["/x%2"]`, "paths"},
+		"a rest that is not last":          {`paths: ["/x"]`, `paths: ["/{rest...}/x"]`, "paths"},
+		"a part of a segment as a name":    {`paths: ["/x"]`, `paths: ["/x{id}"]`, "paths"},
+		"a name that is none":              {`paths: ["/x"]`, `paths: ["/{}"]`, "paths"},
+		"a base path with a slash behind":  {"basePath: /v1", "basePath: /v1/", "basePath"},
+		"a base path with a name":          {"basePath: /v1", "basePath: '/{v}'", "basePath"},
+		"a base path with dots":            {"basePath: /v1", "basePath: /v1/..", "'.' or '..'"},
+		"a host in upper case":             {host, "API.stepsies.com", "hosts"},
+		"a host with a port":               {host, `"api.stepsies.com:443"`, "hosts"},
+		"a host with a star inside":        {host, `"api.*.com"`, "hosts"},
+		"only a star":                      {host, `"*"`, "hosts"},
+		"a host with a dot behind":         {host, `"api.stepsies.com."`, "hosts"},
+		"a duplicate host":                 {host, "api.stepsies.com", "Duplicate"},
+		"no grant in the list":             {goodPolicy[strings.Index(goodPolicy, "  grants:"):strings.Index(goodPolicy, "  credentials:")], "  grants: []\n", "grants"},
+		"a selector with All":              {"from: All}", "from: All, selector: {}}", "selector goes with"},
+		"Selector without a selector":      {"from: All}", "from: Selector}", "selector goes with"},
+		"a credential twice":               {"X-API-Key", "authorization", "same header"},
+		"a credential in a host":           {"X-API-Key", "Host", "belongs to the protocol"},
+		"a credential in Envoy's header":   {"X-API-Key", "X-Envoy-Key", "belongs to the protocol"},
+		"a credential with an underscore":  {"X-API-Key", "x_api_key", "name"},
+		"a scheme with a blank":            {"scheme: Bearer", `scheme: "Bearer "`, "scheme"},
+		"an upstream prefix of Envoy's":    {"x-caller-", "x-envoy-caller-", "x-envoy-"},
+		"an upstream prefix of proxies":    {"x-caller-", "x-forwarded-", "x-forwarded-"},
+		"an upstream prefix without x":     {"x-caller-", "caller-", "prefix"},
+		"an upstream prefix in upper case": {"x-caller-", "X-Caller-", "prefix"},
+		"a content type with a newline":    {"application/json", `"application/json\r\nx: y"`, "contentType"},
+		"a content type with a charset":    {"application/json", `"application/json; charset=utf-8"`, ""},
+		"docs that are no URL":             {"https://docs.stepsies.com/auth?a=b#c", "javascript:x", "docs"},
+		"unknown field":                    {"basePath: /v1", "basepath: /v1", "basepath"},
+	})
+}
+
+func TestAPIKeyPolicyOnUpdate(t *testing.T) {
+	const environments = "[{name: live, prefix: sk_live_}, {name: test, prefix: sk_test_}]"
+	update(t, "apikeypolicies", goodPolicy, map[string]change{
+		"rules":                   {"anonymous: true", "anyKey: true", ""},
+		"hosts":                   {`, "*.stepsies.com"`, "", ""},
+		"an environment more":     {environments, environments[:len(environments)-1] + ", {name: dev, prefix: sk_dev_}]", ""},
+		"environments reordered":  {environments, "[{name: test, prefix: sk_test_}, {name: live, prefix: sk_live_}]", ""},
+		"an environment less":     {", {name: test, prefix: sk_test_}", "", "never changed or removed"},
+		"another prefix":          {"sk_test_", "sk_dev_", "never changed or removed"},
+		"an environment renamed":  {"name: test", "name: dev", "never changed or removed"},
+		"another encoding":        {"encoding: Hex", "encoding: Base62", "keyFormat is immutable"},
+		"another length":          {"length: 48", "length: 64", "keyFormat is immutable"},
+		"the length removed":      {", length: 48", "", "keyFormat is immutable"},
+		"the key format removed":  {"  keyFormat: {encoding: Hex, length: 48}\n", "", "keyFormat is immutable"},
+		"a shorter secret, twice": {"{encoding: Hex, length: 48}", "{encoding: Hex, length: 16}", "length"},
+	})
+}

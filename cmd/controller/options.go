@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"keygate.dev/keygate/pkg/reconcile"
+)
+
+// options are what the command line says.
+type options struct {
+	// adminListen is the "host:port" of probes and metrics.
+	adminListen string
+	// kubeconfig is a path; "": the pod's own service account.
+	kubeconfig      string
+	systemNamespace string
+	keysNamespace   string
+	// policyNamespaces are those whose policies may decide hosts; none: the system
+	// namespace.
+	policyNamespaces []string
+	leaderElect      bool
+	// logFormat is json or text.
+	logFormat string
+	pprof     bool
+}
+
+// parseFlags reads the command line. What is wrong with it is written to output,
+// with the usage.
+func parseFlags(args []string, output io.Writer) (options, error) {
+	var o options
+	var policyNamespaces string
+	f := flag.NewFlagSet("controller", flag.ContinueOnError)
+	f.SetOutput(output)
+	f.StringVar(&o.adminListen, "admin-listen", ":9003", "address of /healthz, /readyz and /metrics")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
+	f.StringVar(&o.systemNamespace, "system-namespace", "keygate-system", "namespace of the root Secret and the lease")
+	f.StringVar(&o.keysNamespace, "keys-namespace", "keygate-keys", "namespace of the records and accepted policies")
+	f.StringVar(&policyNamespaces, "policy-namespaces", "", "namespaces whose policies may decide hosts, separated by commas, or * for all (default: the system namespace)")
+	f.BoolVar(&o.leaderElect, "leader-elect", true, "stay idle while another controller leads")
+	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
+	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof on the admin address")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if policyNamespaces != "" {
+		o.policyNamespaces = strings.Split(policyNamespaces, ",")
+	}
+	if err := o.validate(f.NArg()); err != nil {
+		fmt.Fprintln(output, "controller:", err)
+		return o, err
+	}
+	return o, nil
+}
+
+// validate names every flag that can't be as it is.
+func (o *options) validate(rest int) error {
+	var problems []error
+	refuse := func(bad bool, problem string) {
+		if bad {
+			problems = append(problems, errors.New(problem))
+		}
+	}
+	refuse(rest > 0, "there are no arguments, only flags")
+	refuse(o.adminListen == "", "--admin-listen must not be empty")
+	refuse(o.systemNamespace == "", "--system-namespace must not be empty")
+	refuse(o.keysNamespace == "", "--keys-namespace must not be empty")
+	refuse(slices.Contains(o.policyNamespaces, ""), "--policy-namespaces has an empty name in its list")
+	refuse(len(o.policyNamespaces) > 1 && slices.Contains(o.policyNamespaces, reconcile.AllNamespaces), "--policy-namespaces is * or a list, not both")
+	refuse(o.logFormat != "json" && o.logFormat != "text", "--log-format must be json or text")
+	return errors.Join(problems...)
+}
+
+// logger writes to output as the flags say.
+func (o *options) logger(output io.Writer) *slog.Logger {
+	if o.logFormat == "text" {
+		return slog.New(slog.NewTextHandler(output, nil))
+	}
+	return slog.New(slog.NewJSONHandler(output, nil))
+}

@@ -1,0 +1,169 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	ctrl "sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"keygate.dev/keygate/api/v1alpha1"
+	"keygate.dev/keygate/pkg/apikey"
+	"keygate.dev/keygate/pkg/keysecret"
+)
+
+// finalizer holds a deleted APIKey until its records are tombstones.
+const finalizer = "keygate.dev/records"
+
+// lookAgain is when a key is judged anew after a race was lost, should the event
+// of the winner's write not come first.
+const lookAgain = 100 * time.Millisecond
+
+// keys makes the records of each APIKey what they ought to be.
+type keys struct {
+	store    *store
+	peppers  *apikey.Peppers
+	accepted *accepted
+	drift    *drift
+	attempts *attempts
+	events   *events
+	metrics  *metrics
+	now      func() time.Time
+	// recoverAfter is how long a token that is being delivered is waited for.
+	recoverAfter time.Duration
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (r *keys) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	key := &v1alpha1.APIKey{}
+	if err := r.store.client.Get(ctx, request.NamespacedName, key); err != nil {
+		r.forget(request.NamespacedName)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if r.drift.holds(string(key.UID)) {
+		return ctrl.Result{RequeueAfter: lookAgain}, nil // what is stored is not to be judged
+	}
+	wait, err := r.settle(ctx, key)
+	if errors.Is(err, errLostRace) {
+		return ctrl.Result{RequeueAfter: lookAgain}, nil
+	}
+	return ctrl.Result{RequeueAfter: wait}, err
+}
+
+// settle makes everything of one APIKey as it ought to be. It returns after how
+// long to look again; 0: not before something changes.
+func (r *keys) settle(ctx context.Context, key *v1alpha1.APIKey) (time.Duration, error) {
+	w, err := r.observe(ctx, key)
+	if err != nil {
+		return 0, err
+	}
+	if !key.DeletionTimestamp.IsZero() {
+		return 0, r.retire(ctx, w)
+	}
+	want := decide(&w.facts)
+	if err := r.apply(ctx, w, want); err != nil {
+		return 0, err
+	}
+	var wait time.Duration
+	if want.mint {
+		if wait, err = r.mint(ctx, w, want); err != nil {
+			return 0, err
+		}
+		want = decide(&w.facts)
+	}
+	if err := r.report(ctx, key, want); err != nil {
+		return 0, err
+	}
+	return soonest(wait, want.wake, r.now()), nil
+}
+
+// soonest is the shorter of a wait (0: none) and the time until a moment (zero:
+// none). It is 0 only where there is neither.
+func soonest(wait time.Duration, moment, now time.Time) time.Duration {
+	if moment.IsZero() {
+		return wait
+	}
+	until := max(moment.Sub(now), time.Millisecond)
+	if wait == 0 || until < wait {
+		return until
+	}
+	return wait
+}
+
+// apply writes the ledger and the records that differ from what ought to be.
+func (r *keys) apply(ctx context.Context, w *world, want *desired) error {
+	if want.ledger != nil {
+		if err := r.store.putLedger(ctx, want.ledger, w.ledgerSecret); err != nil {
+			return err
+		}
+		w.ledger = want.ledger
+	}
+	for i, next := range want.records {
+		if !sameRecord(w.records[i], next) {
+			if err := r.amend(ctx, w, i, next, want.elected); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// amend writes one record in its desired form, and does first what that form says
+// was done.
+func (r *keys) amend(ctx context.Context, w *world, i int, next, elected *apikey.Record) error {
+	before := w.records[i]
+	if next.HandedOver && !before.HandedOver {
+		if err := r.collect(ctx, w.key, before); err != nil {
+			return err
+		}
+	}
+	if next.State == apikey.Revoked && next != elected {
+		if err := r.confirmElected(ctx, w.key, elected); err != nil {
+			return err
+		}
+	}
+	secret, err := r.store.putRecord(ctx, next, w.secrets[i])
+	if err != nil {
+		return err
+	}
+	w.set(next, secret)
+	r.events.amended(w.key, before, next)
+	return nil
+}
+
+// confirmElected makes sure, live, that the ledger names the elected record before
+// another one of its serial is revoked, which is for good.
+func (r *keys) confirmElected(ctx context.Context, key *v1alpha1.APIKey, elected *apikey.Record) error {
+	secret, err := r.store.fetch(ctx, keysecret.LedgerName(string(key.UID)))
+	if err != nil {
+		return err
+	}
+	ledger := formOf(r.store.sealer, secret).ledger
+	if ledger == nil || ledger.Entries[elected.Serial].Digest != elected.Digest {
+		return errLostRace
+	}
+	return nil
+}
+
+// hold puts the finalizer on an APIKey before anything is issued for it.
+func (r *keys) hold(ctx context.Context, key *v1alpha1.APIKey) error {
+	if controllerutil.ContainsFinalizer(key, finalizer) {
+		return nil
+	}
+	base := key.DeepCopy()
+	controllerutil.AddFinalizer(key, finalizer)
+	if err := r.store.client.Patch(ctx, key, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}), fieldOwner); err != nil {
+		return fmt.Errorf("add the finalizer: %w", raced(err, apierrors.IsConflict, apierrors.IsNotFound))
+	}
+	return nil
+}
+
+// forget drops what was remembered of an APIKey that is gone.
+func (r *keys) forget(name client.ObjectKey) {
+	r.attempts.forget(name)
+	r.metrics.forget(name)
+}

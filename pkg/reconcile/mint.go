@@ -1,0 +1,197 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"keygate.dev/keygate/api/v1alpha1"
+	"keygate.dev/keygate/pkg/apikey"
+	"keygate.dev/keygate/pkg/keysecret"
+)
+
+// issue is a token on its way.
+type issue struct {
+	world  *world
+	token  []byte
+	record *apikey.Record
+	// secret that record was last written to.
+	secret *corev1.Secret
+	// delivery is where the token was put.
+	delivery delivered
+}
+
+// mint issues the token of the serial and puts its Active record among the facts:
+//
+//	M1 the record, Pending
+//	M2 the ledger names its digest, under resourceVersion: the lock
+//	M3 the delivery Secret
+//	M4 the record, Active, under resourceVersion
+//
+// Whatever stops it between two steps leaves a Pending record, which lets nobody
+// in; recover clears it away. It returns after how long to try again where it is
+// not yet time; 0: it is done, or failed with a condition.
+func (r *keys) mint(ctx context.Context, w *world, want *desired) (time.Duration, error) {
+	ledgerSecret, wait, err := r.recover(ctx, w)
+	if err != nil || wait > 0 {
+		return wait, err
+	}
+	if err := r.hold(ctx, w.key); err != nil {
+		return 0, err
+	}
+	draft, err := r.draw(w, want.environment)
+	if err != nil {
+		return 0, err
+	}
+	defer clear(draft.token)
+	if err := r.commit(ctx, draft, ledgerSecret); err != nil {
+		return 0, err
+	}
+	refusal, err := r.hand(ctx, draft)
+	if err != nil {
+		return 0, err
+	}
+	if refusal != nil {
+		w.failure = r.attempts.fail(w.key, refusal.reason, refusal.message)
+		r.events.undelivered(w.key, w.failure)
+		return 0, nil
+	}
+	return 0, r.activate(ctx, draft)
+}
+
+// recover makes way for a mint: it looks, live, at what the ledger names. What was
+// delivered is never minted again; a Pending record is given recoverAfter to
+// become Active, from when this process first knew of it, and is then deleted
+// under its resourceVersion: of the two, only one can happen.
+func (r *keys) recover(ctx context.Context, w *world) (*corev1.Secret, time.Duration, error) {
+	ledgerSecret, err := r.store.fetch(ctx, keysecret.LedgerName(string(w.key.UID)))
+	if err != nil || ledgerSecret == nil {
+		return nil, 0, err
+	}
+	if w.ledger, err = r.store.sealer.DecodeLedger(ledgerSecret); err != nil {
+		return nil, lookAgain, nil // the cache will tell that it was tampered with
+	}
+	entry, known := w.entry()
+	if !known || r.attempts.abandoned(w.key, entry.Digest) {
+		return ledgerSecret, 0, nil
+	}
+	secret, err := r.store.fetch(ctx, keysecret.RecordName(entry.Digest))
+	if err != nil {
+		return nil, 0, err
+	}
+	if secret != nil {
+		if record := formOf(r.store.sealer, secret).record; record == nil || record.State != apikey.Pending {
+			return nil, lookAgain, nil // the cache will tell
+		}
+	}
+	if wait := r.recoverAfter - r.attempts.seen(w.key, entry.Digest); wait > 0 {
+		return nil, wait, nil
+	}
+	if secret == nil {
+		return ledgerSecret, 0, nil
+	}
+	return ledgerSecret, 0, r.store.remove(ctx, secret)
+}
+
+// draw makes a token and the record of it, in memory.
+func (r *keys) draw(w *world, environment string) (*issue, error) {
+	format, ok := w.policy.Format(environment)
+	if !ok {
+		return nil, fmt.Errorf("policy %s has no environment %q", w.policy, environment)
+	}
+	token, err := format.Mint()
+	if err != nil {
+		return nil, fmt.Errorf("mint: %w", err)
+	}
+	digest, pepper := r.peppers.Sum(token)
+	record := &apikey.Record{
+		Digest:      digest,
+		Pepper:      pepper,
+		Owner:       ownerOf(w.key),
+		Serial:      serial,
+		Policy:      w.policy.Ref(),
+		Environment: environment,
+		State:       apikey.Pending,
+		Hint:        format.Hint(token),
+		IssuedAt:    w.now.UTC().Truncate(time.Second),
+	}
+	return &issue{world: w, token: token, record: record}, nil
+}
+
+// commit is M1 and M2. Who loses the ledger deletes the record it made.
+func (r *keys) commit(ctx context.Context, draft *issue, ledgerSecret *corev1.Secret) (err error) {
+	if draft.secret, err = r.store.putRecord(ctx, draft.record, nil); err != nil {
+		return err
+	}
+	ledger := draft.world.ledgerNaming(draft.record)
+	if err := r.store.putLedger(ctx, ledger, ledgerSecret); err != nil {
+		if errors.Is(err, errLostRace) {
+			return errors.Join(err, r.drop(ctx, draft))
+		}
+		return err // it may have been written all the same: see recover
+	}
+	draft.world.ledger = ledger
+	return nil
+}
+
+// drop deletes the record of a token that will not be delivered.
+func (r *keys) drop(ctx context.Context, draft *issue) error {
+	if err := r.store.remove(ctx, draft.secret); err != nil {
+		return err
+	}
+	r.attempts.abandon(draft.world.key, draft.record.Digest)
+	return nil
+}
+
+// hand is M3. Where the API server refuses the delivery Secret for good reason, the
+// record goes, and with it all worth of the token.
+func (r *keys) hand(ctx context.Context, draft *issue) (*refusal, error) {
+	var err error
+	draft.delivery, err = r.deliver(ctx, draft)
+	var refused *refusal
+	if errors.As(err, &refused) {
+		return refused, r.drop(ctx, draft)
+	}
+	return nil, err
+}
+
+// activate is M4: the key works from here on. Where the record is not as it was
+// left, another controller gave this token up, and its Secret goes too.
+func (r *keys) activate(ctx context.Context, draft *issue) error {
+	w, record := draft.world, *draft.record
+	at := r.now().UTC().Truncate(time.Second)
+	record.DeliveredAt, record.DeliveryUID = &at, string(draft.delivery.uid)
+	w.fill(&record, w.grant(record.Environment))
+	secret, err := r.store.putRecord(ctx, &record, draft.secret)
+	if errors.Is(err, errLostRace) {
+		return errors.Join(err, r.takeBack(ctx, w.key, draft.delivery))
+	}
+	if err != nil {
+		return err
+	}
+	w.set(&record, secret)
+	w.failure = nil
+	r.attempts.forget(client.ObjectKeyFromObject(w.key))
+	r.metrics.minted.Inc()
+	r.events.issued(w.key, &record)
+	return nil
+}
+
+// stillOurs reports, live, whether the token is the one that the ledger names and
+// its record waits for it.
+func (r *keys) stillOurs(ctx context.Context, key *v1alpha1.APIKey, draft *issue) (bool, error) {
+	secret, err := r.store.fetch(ctx, keysecret.LedgerName(string(key.UID)))
+	if err != nil {
+		return false, err
+	}
+	ledger := formOf(r.store.sealer, secret).ledger
+	if ledger == nil || ledger.Entries[draft.record.Serial].Digest != draft.record.Digest {
+		return false, nil
+	}
+	record, err := r.store.fetch(ctx, draft.secret.Name)
+	return err == nil && record != nil && record.UID == draft.secret.UID && record.ResourceVersion == draft.secret.ResourceVersion, err
+}

@@ -1,0 +1,124 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"keygate.dev/keygate/api/v1alpha1"
+	"keygate.dev/keygate/pkg/apikey"
+	"keygate.dev/keygate/pkg/keysecret"
+)
+
+// world is the facts of one APIKey and the Secrets that they were read from.
+type world struct {
+	facts
+	// secrets of facts.records, in their order.
+	secrets []*corev1.Secret
+	// ledger as it is stored, readable or not; nil: there is none.
+	ledgerSecret *corev1.Secret
+}
+
+// observe reads the facts from the cache.
+func (r *keys) observe(ctx context.Context, key *v1alpha1.APIKey) (*world, error) {
+	w := &world{facts: facts{key: key, failure: r.attempts.failure(key), now: r.now()}}
+	// Records first: the ledger, read after them, is then never the older view. All
+	// Secrets of the namespace come through one watch, in the order of their writes.
+	records, err := r.store.recordsOf(ctx, string(key.UID))
+	if err != nil {
+		return nil, err
+	}
+	for _, each := range records {
+		w.records = append(w.records, each.record)
+		w.secrets = append(w.secrets, each.secret)
+	}
+	if err := r.observeLedger(ctx, w); err != nil {
+		return nil, err
+	}
+	if err := r.observeNamed(ctx, w); err != nil {
+		return nil, err
+	}
+	return w, r.observePolicy(ctx, w)
+}
+
+// observeLedger reads the ledger. One whose seal is broken is as good as none where
+// the records tell what it said.
+func (r *keys) observeLedger(ctx context.Context, w *world) (err error) {
+	w.ledgerSecret, err = r.store.cached(ctx, keysecret.LedgerName(string(w.key.UID)))
+	if err != nil || w.ledgerSecret == nil {
+		return err
+	}
+	w.ledger, err = r.store.sealer.DecodeLedger(w.ledgerSecret)
+	switch {
+	case err == nil:
+	case errors.Is(err, keysecret.ErrSeal) && w.elect() != nil && w.elect().State != apikey.Pending:
+	default:
+		w.unreadable = w.ledgerSecret.Name
+	}
+	return nil
+}
+
+// observeNamed finds out whether the record that the ledger names is there but
+// unreadable, or, where nothing is named, one that may be the APIKey's is.
+func (r *keys) observeNamed(ctx context.Context, w *world) error {
+	if len(w.records) > 0 || w.unreadable != "" {
+		return nil
+	}
+	if entry, known := w.entry(); known {
+		secret, err := r.store.cached(ctx, keysecret.RecordName(entry.Digest))
+		if err == nil && secret != nil {
+			w.unreadable = secret.Name
+		}
+		return err
+	}
+	suspects, err := r.store.indexed(ctx, bySuspect(string(w.key.UID)))
+	if err == nil && len(suspects) > 0 {
+		w.unreadable = suspects[0].Name
+	}
+	return err
+}
+
+func (r *keys) observePolicy(ctx context.Context, w *world) (err error) {
+	ref, declared := policyOf(w.key), &v1alpha1.APIKeyPolicy{}
+	err = r.store.client.Get(ctx, ref, declared)
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	w.declared = err == nil
+	if w.policy, err = r.accepted.policy(ctx, ref, string(declared.UID)); err != nil {
+		return err
+	}
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	err = r.store.client.Get(ctx, client.ObjectKey{Name: w.key.Namespace}, namespace)
+	if apierrors.IsNotFound(err) {
+		return nil // a namespace without labels is granted the least
+	}
+	w.labels = namespace.Labels
+	return err
+}
+
+// secretOf is the Secret that a record of the facts was read from.
+func (w *world) secretOf(digest apikey.Digest) *corev1.Secret {
+	for i, r := range w.records {
+		if r.Digest == digest {
+			return w.secrets[i]
+		}
+	}
+	return nil
+}
+
+// set puts a record, as it is stored now, among the facts.
+func (w *world) set(r *apikey.Record, secret *corev1.Secret) {
+	for i, old := range w.records {
+		if old.Digest == r.Digest {
+			w.records[i], w.secrets[i] = r, secret
+			return
+		}
+	}
+	w.records, w.secrets = append(w.records, r), append(w.secrets, secret)
+}

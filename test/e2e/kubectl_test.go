@@ -27,7 +27,7 @@ func (s *stack) kubectl(tb testing.TB, args ...string) string {
 func (s *stack) program(tb testing.TB, name string) string {
 	tb.Helper()
 	for dir := range strings.SplitSeq(s.vars["PATH"], ":") {
-		if path := dir + "/" + name; strings.HasPrefix(path, "/") {
+		if path := strings.Trim(dir, `"'`) + "/" + name; strings.HasPrefix(path, "/") {
 			if info, err := os.Stat(path); err == nil && !info.IsDir() {
 				return path
 			}

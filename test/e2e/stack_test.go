@@ -66,7 +66,12 @@ func run(ctx context.Context, m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "start the stack:", err)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if races := shared.races(); races != "" {
+		fmt.Fprintln(os.Stderr, races)
+		return 1
+	}
+	return code
 }
 
 // repository is the root of the module that holds this package.
@@ -80,9 +85,9 @@ func repository() string {
 
 // stackCommand is hack/stack with its state in dir.
 func stackCommand(ctx context.Context, dir string, env []string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "./hack/stack", "--dir=" + dir}, args...)...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "./hack/stack"}, args...)...)
 	cmd.Dir = repository()
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(append(os.Environ(), "STACK_DIR="+dir, "STACK_RACE=1"), env...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	return cmd
 }
@@ -92,8 +97,6 @@ func stackCommand(ctx context.Context, dir string, env []string, args ...string)
 // down.
 func up(ctx context.Context, dir string, env ...string) (*stack, error) {
 	s := &stack{dir: dir}
-	// Races in the components are found by the components that run here.
-	env = append(env, "STACK_RACE=1")
 	if err := stackCommand(ctx, dir, env, "up").Run(); err != nil {
 		return s, err
 	}
@@ -104,7 +107,12 @@ func up(ctx context.Context, dir string, env ...string) (*stack, error) {
 func start(t *testing.T, env ...string) *stack {
 	t.Helper()
 	s, err := up(t.Context(), t.TempDir(), env...)
-	t.Cleanup(s.down)
+	t.Cleanup(func() {
+		if races := s.races(); races != "" {
+			t.Error(races)
+		}
+		s.down()
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,6 +123,22 @@ func (s *stack) down() {
 	if err := stackCommand(context.Background(), s.dir, nil, "down").Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "stop the stack:", err)
 	}
+}
+
+// races are the reports of the race detector, which the components are built with.
+func (s *stack) races() string {
+	var reports strings.Builder
+	logs, _ := filepath.Glob(filepath.Join(s.dir, "log", "*.log")) // the pattern is sound
+	for _, path := range logs {
+		log, err := os.ReadFile(path)
+		if err != nil {
+			continue // rotated
+		}
+		if _, report, found := strings.Cut(string(log), "WARNING: DATA RACE"); found {
+			fmt.Fprintf(&reports, "%s: DATA RACE%.3000s\n", path, report)
+		}
+	}
+	return reports.String()
 }
 
 // restart restarts one component and reads the new environment.

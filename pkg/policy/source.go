@@ -45,8 +45,43 @@ func ParseSource(data []byte) (*Source, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("decode policy: something follows it")
 	}
-	if s.Namespace == "" || s.Name == "" || s.UID == "" {
-		return nil, errors.New("policy without namespace, name or uid")
+	if err := s.checkNames(); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// ParseSourceHeader reads of what [MarshalSource] wrote only who it is, and which
+// hosts it claims: Namespace, Name, UID, Generation, Created, ClaimsHosts and
+// Spec.Hosts. It is for a policy that [ParseSource] or [Compile] refuses, because it
+// was accepted by a newer version. Its hosts are then still known to be decided by a
+// policy, though by none that can be used.
+func ParseSourceHeader(data []byte) (*Source, error) {
+	var h struct {
+		Namespace, Name, UID string
+		Generation           int64
+		Created              time.Time
+		ClaimsHosts          bool
+		Spec                 struct{ Hosts []v1alpha1.Host }
+	}
+	if err := json.Unmarshal(data, &h); err != nil {
+		return nil, fmt.Errorf("decode policy header: %w", err)
+	}
+	s := &Source{
+		Namespace: h.Namespace, Name: h.Name, UID: h.UID,
+		Generation: h.Generation, Created: h.Created, ClaimsHosts: h.ClaimsHosts,
+	}
+	s.Spec.Hosts = h.Spec.Hosts
+	if err := s.checkNames(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// checkNames returns an error where s does not say whose policy it is.
+func (s *Source) checkNames() error {
+	if s.Namespace == "" || s.Name == "" || s.UID == "" {
+		return errors.New("policy without namespace, name or uid")
+	}
+	return nil
 }

@@ -1,0 +1,166 @@
+package policy
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"keygate.dev/keygate/api/v1alpha1"
+)
+
+// GrantNamespace is a namespace whose APIKeys ask for something.
+type GrantNamespace struct {
+	// Name of the namespace.
+	Name string
+	// Labels of the Namespace object.
+	Labels map[string]string
+}
+
+// GrantResult is what a policy grants of what an APIKey asks for.
+type GrantResult struct {
+	// Known: some grant is for the namespace, whatever it grants. Where none is, the
+	// policy is to be denied like one that is not there.
+	Known bool
+	// EnvironmentGranted: some of these grants is for the environment, and the policy
+	// declares it.
+	EnvironmentGranted bool
+	// Scopes that were asked for and are granted, each once, in the order in which the
+	// policy declares them.
+	Scopes []string
+	// Missing are the scopes that were asked for and are not granted, or not declared,
+	// each once, sorted.
+	Missing []string
+}
+
+// grant is one entry of spec.grants.
+type grant struct {
+	// namespace that it is for; "": those that selector matches.
+	namespace string
+	selector  labels.Selector
+	// environments that it is for; nil: every one.
+	environments []string
+	// scopes that it grants, closed over what they include.
+	scopes ScopeSet
+}
+
+// Granted says what the grants for a namespace give to an APIKey that asks for an
+// environment, "" being the default one, and scopes. Several grants add up.
+func (p *Policy) Granted(ns GrantNamespace, environment string, scopes []string) GrantResult {
+	if environment == "" {
+		environment = p.DefaultEnvironment()
+	}
+	_, declared := p.environments[environment]
+	var result GrantResult
+	var granted ScopeSet
+	for i := range p.grants {
+		g := &p.grants[i]
+		if !g.isFor(ns) {
+			continue
+		}
+		result.Known = true
+		if declared && g.covers(environment) {
+			result.EnvironmentGranted = true
+			granted |= g.scopes
+		}
+	}
+	result.Scopes, result.Missing = p.scopes.divide(scopes, granted)
+	return result
+}
+
+// isFor reports whether g is for the APIKeys of ns.
+func (g *grant) isFor(ns GrantNamespace) bool {
+	if g.namespace != "" {
+		return ns.Name == g.namespace
+	}
+	return g.selector.Matches(labels.Set(ns.Labels))
+}
+
+// covers reports whether g is for an environment.
+func (g *grant) covers(environment string) bool {
+	return g.environments == nil || slices.Contains(g.environments, environment)
+}
+
+// divide parts the scopes asked for into those in granted, in the order of
+// declaration, and the others, sorted.
+func (s *scopes) divide(asked []string, granted ScopeSet) (has, missing []string) {
+	for _, name := range s.names {
+		if s.bits[name]&granted != 0 && slices.Contains(asked, name) {
+			has = append(has, name)
+		}
+	}
+	for _, name := range asked {
+		if s.bits[name]&granted == 0 {
+			missing = append(missing, name)
+		}
+	}
+	slices.Sort(missing)
+	return has, slices.Compact(missing)
+}
+
+// maxGrants is how many grants there can be, as in the schema of the API.
+const maxGrants = 32
+
+// compileGrants reads the grants of the policy in namespace own. Where there are
+// none, the namespace itself is granted everything.
+func compileGrants(own string, spec *v1alpha1.APIKeyPolicySpec, s *scopes, found *problems) []grant {
+	at := field.NewPath("spec", "grants")
+	if spec.Grants == nil {
+		return []grant{{namespace: own, scopes: s.all()}}
+	}
+	if len(spec.Grants) == 0 {
+		found.add(at, "the list is empty: leave it out to grant the policy's own namespace everything, or fill it")
+	}
+	if !checkSize(found, at, spec.Grants, maxGrants) {
+		return nil
+	}
+	var out []grant
+	for i := range spec.Grants {
+		out = append(out, compileGrant(own, at.Index(i), &spec.Grants[i], spec, s, found))
+	}
+	return out
+}
+
+// compileGrant reads one grant.
+func compileGrant(own string, at *field.Path, g *v1alpha1.Grant, spec *v1alpha1.APIKeyPolicySpec, s *scopes, found *problems) grant {
+	out := grant{scopes: s.all()}
+	out.namespace, out.selector = compileNamespaces(own, at.Child("namespaces"), &g.Namespaces, found)
+	checkNames(found, at.Child("scopes"), g.Scopes, maxScopes)
+	if g.Scopes != nil {
+		s.declared(found, at.Child("scopes"), g.Scopes)
+		out.scopes = s.closure(texts(g.Scopes))
+	}
+	checkNames(found, at.Child("environments"), g.Environments, maxEnvironments)
+	if g.Environments != nil {
+		out.environments = texts(g.Environments)
+	}
+	for i, name := range g.Environments {
+		if !slices.ContainsFunc(spec.Environments, func(e v1alpha1.Environment) bool { return e.Name == name }) {
+			found.add(at.Child("environments").Index(i), "the environment %q is not declared: add it to spec.environments", name)
+		}
+	}
+	return out
+}
+
+// compileNamespaces reads which namespaces a grant is for: one of that name, or else
+// those that the selector matches.
+func compileNamespaces(own string, at *field.Path, n *v1alpha1.GrantNamespaces, found *problems) (string, labels.Selector) {
+	if (n.From == v1alpha1.NamespacesSelector) != (n.Selector != nil) {
+		found.add(at.Child("selector"), "selector goes with from: Selector, and only with it")
+	}
+	switch n.From {
+	case v1alpha1.NamespacesAll:
+		return "", labels.Everything()
+	case v1alpha1.NamespacesSelector:
+		selector, err := metav1.LabelSelectorAsSelector(n.Selector)
+		if err != nil {
+			found.add(at.Child("selector"), "correct the label selector: %v", err)
+		}
+		return "", selector
+	case v1alpha1.NamespacesSame, "":
+	default:
+		found.add(at.Child("from"), "%q is not possible: write Same, All or Selector", n.From)
+	}
+	return own, nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"keygate.dev/keygate/hack/testbin"
+)
+
+// stack is one stack: where it lives and how it was brought up.
+type stack struct {
+	root string // the module's directory
+	dir  string // root/.stack
+	config
+}
+
+// config is chosen by `up` and kept in .stack/config.json for the other commands.
+type config struct {
+	Assets          string         // directory of the Kubernetes programs
+	Envoy           string         // path
+	Ports           map[string]int // port name → loopback port
+	Replicas        int            // of extauthz, at least 1
+	ControllerFlags []string       // CONTROLLER_FLAGS
+	ExtauthzFlags   []string       // EXTAUTHZ_FLAGS
+}
+
+// maxReplicas bounds EXTAUTHZ_REPLICAS: a slip of the keyboard is not a fork bomb.
+const maxReplicas = 16
+
+// openStack finds the tree's stack, with its config if it was brought up before.
+func openStack() (*stack, error) {
+	root, err := testbin.ModuleRoot()
+	if err != nil {
+		return nil, err
+	}
+	s := &stack{root: root, dir: cmp.Or(os.Getenv("STACK_DIR"), filepath.Join(root, ".stack"))}
+	data, err := os.ReadFile(s.path("config.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(data, &s.config); err != nil {
+		return nil, fmt.Errorf("read %s: %w", s.path("config.json"), err)
+	}
+	return s, nil
+}
+
+// path is a path under .stack.
+func (s *stack) path(elements ...string) string {
+	return filepath.Join(append([]string{s.dir}, elements...)...)
+}
+
+func (s *stack) saveConfig() error {
+	data, err := json.MarshalIndent(s.config, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(s.path("config.json"), data, 0o600)
+}
+
+// readEnvironment takes over the variables that the environment sets; those that
+// it lacks keep their value.
+func (c *config) readEnvironment() error {
+	if flags, set := os.LookupEnv("CONTROLLER_FLAGS"); set {
+		c.ControllerFlags = strings.Fields(flags)
+	}
+	if flags, set := os.LookupEnv("EXTAUTHZ_FLAGS"); set {
+		c.ExtauthzFlags = strings.Fields(flags)
+	}
+	if c.Replicas == 0 {
+		c.Replicas = 1
+	}
+	return nil
+}
+
+// readReplicas takes over EXTAUTHZ_REPLICAS.
+func (c *config) readReplicas() error {
+	value := os.Getenv("EXTAUTHZ_REPLICAS")
+	if value == "" {
+		return nil
+	}
+	replicas, err := strconv.Atoi(value)
+	if err != nil || replicas < 1 || replicas > maxReplicas {
+		return fmt.Errorf("EXTAUTHZ_REPLICAS=%s: want a number from 1 to %d", value, maxReplicas)
+	}
+	c.Replicas = replicas
+	return nil
+}
+
+// address is the loopback host:port of a named port.
+func (s *stack) address(port string) string {
+	return "127.0.0.1:" + strconv.Itoa(s.Ports[port])
+}

@@ -1,0 +1,164 @@
+package authz
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Field numbers of envoy.service.auth.v3.CheckRequest and of what is read below
+// it (envoy/service/auth/v3/external_auth.proto and attribute_context.proto,
+// envoy/config/core/v3/base.proto).
+const (
+	checkRequestAttributes protowire.Number = 1
+
+	attributesRequest           protowire.Number = 4
+	attributesContextExtensions protowire.Number = 10
+
+	requestHTTP protowire.Number = 2
+
+	httpMethod    protowire.Number = 2
+	httpHeaders   protowire.Number = 3
+	httpPath      protowire.Number = 4
+	httpHost      protowire.Number = 5
+	httpHeaderMap protowire.Number = 13
+
+	headerMapHeaders protowire.Number = 1
+
+	headerValueKey      protowire.Number = 1
+	headerValueValue    protowire.Number = 2
+	headerValueRawValue protowire.Number = 3
+
+	// Members of the entries of every map<string, string>.
+	mapKey   protowire.Number = 1
+	mapValue protowire.Number = 2
+)
+
+// policyExtension is the key of the context extension that names the policy of a
+// route (AttributeContext.context_extensions).
+const policyExtension = "keygate.dev/policy"
+
+// checkRequest is a CheckRequest as it was received. It is parsed by hand and not
+// into the generated type, which copies every header value onto the heap, where a
+// token would lie until that memory is used again. Here all strings are views into
+// one buffer, which is cleared before it goes back to its pool.
+type checkRequest struct {
+	Request
+	// message is the encoded CheckRequest.
+	message []byte
+}
+
+// maxPooledMessage is the largest buffer that is kept for the next request.
+const maxPooledMessage = 64 << 10
+
+var checkRequests = sync.Pool{New: func() any { return new(checkRequest) }}
+
+// fill takes over a received message and clears what it was received into: small
+// messages are not from the server's buffer pool, which clears its own.
+func (c *checkRequest) fill(data mem.BufferSlice) {
+	c.message = slices.Grow(c.message[:0], data.Len())
+	for _, part := range data {
+		c.message = append(c.message, part.ReadOnlyData()...)
+		if small, ok := part.(mem.SliceBuffer); ok {
+			clear(small)
+		}
+	}
+}
+
+// release clears the message and gives the request back to the pool. No view into
+// it may be used any more.
+func (c *checkRequest) release() {
+	clear(c.message)
+	c.reset()
+	if cap(c.message) <= maxPooledMessage {
+		checkRequests.Put(c)
+	}
+}
+
+// parse reads the message. What can't be read makes the request Unreadable; what
+// was read before stays, so that the denial can be that of the right policy.
+func (c *checkRequest) parse() {
+	err := eachField(c.message, func(n protowire.Number, v value) error {
+		if n != checkRequestAttributes {
+			return nil
+		}
+		return v.message(c.attribute)
+	})
+	c.Unreadable = err != nil
+}
+
+// attribute reads one field of AttributeContext.
+func (c *checkRequest) attribute(n protowire.Number, v value) error {
+	switch n {
+	case attributesRequest:
+		return v.message(func(n protowire.Number, v value) error {
+			if n != requestHTTP {
+				return nil
+			}
+			return v.message(c.http)
+		})
+	case attributesContextExtensions:
+		name, val, err := v.mapEntry()
+		if name == policyExtension {
+			c.Policy = val
+		}
+		return err
+	}
+	return nil
+}
+
+// http reads one field of AttributeContext.HttpRequest.
+func (c *checkRequest) http(n protowire.Number, v value) error {
+	switch n {
+	case httpMethod:
+		return v.text(&c.Method)
+	case httpPath:
+		return v.text(&c.Path)
+	case httpHost:
+		return v.text(&c.Host)
+	case httpHeaders:
+		name, val, err := v.mapEntry()
+		c.Header = append(c.Header, Field{Name: name, Value: val})
+		return err
+	case httpHeaderMap:
+		return v.message(func(n protowire.Number, v value) error {
+			if n != headerMapHeaders {
+				return nil
+			}
+			return c.headerValue(v)
+		})
+	}
+	return nil
+}
+
+// errTwoValues is returned for a HeaderValue with both value and raw_value.
+var errTwoValues = errors.New("header with two values")
+
+// headerValue reads a HeaderValue of HttpRequest.header_map, which Envoy sends in
+// place of headers with encode_raw_headers. "Only one of value or raw_value can be
+// set" (base.proto).
+func (c *checkRequest) headerValue(v value) error {
+	var name, text, raw string
+	err := v.message(func(n protowire.Number, v value) error {
+		switch n {
+		case headerValueKey:
+			return v.text(&name)
+		case headerValueValue:
+			return v.text(&text)
+		case headerValueRawValue:
+			return v.text(&raw)
+		}
+		return nil
+	})
+	if err == nil && text != "" && raw != "" {
+		err = errTwoValues
+	}
+	if raw != "" {
+		text = raw
+	}
+	c.Header = append(c.Header, Field{Name: name, Value: text})
+	return err
+}

@@ -1,0 +1,161 @@
+package authz
+
+import (
+	"strconv"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"keygate.dev/keygate/pkg/policy"
+)
+
+// checkResponseMetadata is the field number of CheckResponse.dynamic_metadata
+// (envoy/service/auth/v3/external_auth.proto).
+const checkResponseMetadata protowire.Number = 4
+
+// answer is a CheckResponse in two parts, which are encoded one after the other:
+// that merges them (protobuf encoding, "Last One Wins"). The dynamic metadata is
+// kept encoded, because as a structpb.Struct it would cost more than the decision.
+type answer struct {
+	response *authv3.CheckResponse
+	// metadata is an encoded google.protobuf.Struct.
+	metadata []byte
+}
+
+// encode returns the CheckResponse on the wire.
+func (a *answer) encode() ([]byte, error) {
+	size := proto.Size(a.response) + protowire.SizeTag(checkResponseMetadata) + protowire.SizeBytes(len(a.metadata))
+	out, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(make([]byte, 0, size), a.response)
+	if err != nil {
+		return nil, err
+	}
+	out = protowire.AppendTag(out, checkResponseMetadata, protowire.BytesType)
+	return protowire.AppendBytes(out, a.metadata), nil
+}
+
+// answers turns verdicts into CheckResponses.
+type answers struct {
+	// policies is the table in force.
+	policies func() *policy.Table
+	// maxBody is the longest body that is sent, in bytes; a longer one is left out,
+	// never cut. 0: no limit.
+	maxBody int
+	// upstreams are what is prepared for each policy.
+	upstreams upstreams
+}
+
+// of is the answer to a request. It refers to nothing in r.
+func (a *answers) of(v *Verdict, r *Request) *answer {
+	response := &authv3.CheckResponse{}
+	switch {
+	case v.Allow:
+		response.Status = statuses[codes.OK]
+		response.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: a.ok(v, r)}
+	case v.Reason == policy.Unavailable:
+		// Since Envoy 1.37, an error_response beside a status that is not OK counts as
+		// an error and not as a denial: Envoy raises ext_authz.error, honours
+		// failure_mode_allow, and sends this status, header and body in place of
+		// status_on_error, whose default is 403 (external_auth.proto,
+		// CheckResponse.error_response).
+		response.Status = statuses[codes.Unavailable]
+		response.HttpResponse = &authv3.CheckResponse_ErrorResponse{ErrorResponse: a.denied(v)}
+	default:
+		response.Status = statuses[codeOf(v.Reason)]
+		response.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: a.denied(v)}
+	}
+	return &answer{response: response, metadata: appendMetadata(make([]byte, 0, metadataSize), v)}
+}
+
+// statuses are the values of CheckResponse.status, which is set explicitly on
+// every answer: Envoy takes an unset one for OK.
+var statuses = map[codes.Code]*status.Status{
+	codes.OK:               {Code: int32(codes.OK)},
+	codes.InvalidArgument:  {Code: int32(codes.InvalidArgument)},
+	codes.Unauthenticated:  {Code: int32(codes.Unauthenticated)},
+	codes.PermissionDenied: {Code: int32(codes.PermissionDenied)},
+	codes.Unavailable:      {Code: int32(codes.Unavailable)},
+}
+
+// codeOf is the gRPC code of a denial; never OK.
+func codeOf(reason policy.Reason) codes.Code {
+	switch reason.Status() {
+	case 400:
+		return codes.InvalidArgument
+	case 401:
+		return codes.Unauthenticated
+	}
+	return codes.PermissionDenied
+}
+
+// ok is what becomes of an allowed request's header on its way upstream.
+func (a *answers) ok(v *Verdict, r *Request) *authv3.OkHttpResponse {
+	u := a.upstreams.of(a.policies(), v.Policy)
+	values := u.values(v)
+	h := newHeaders(len(values))
+	for i, value := range values {
+		if value != "" {
+			h.set(u.names[i], value)
+		}
+	}
+	return &authv3.OkHttpResponse{Headers: h.options, HeadersToRemove: u.removals(r, &values)}
+}
+
+// denied is what the caller is told.
+func (a *answers) denied(v *Verdict) *authv3.DeniedHttpResponse {
+	denial := v.Denial()
+	body := denial.AppendBody(nil, policy.Values{RequestID: v.RequestID, KeyID: v.KeyID})
+	if a.maxBody > 0 && len(body) > a.maxBody {
+		body = nil
+	}
+	h := newHeaders(5)
+	h.set("cache-control", "no-store")
+	h.set("x-request-id", v.RequestID)
+	if len(body) > 0 {
+		h.set("content-type", denial.ContentType)
+	}
+	if denial.Challenge != "" {
+		h.set("www-authenticate", denial.Challenge)
+	}
+	if denial.RetryAfter > 0 {
+		h.set("retry-after", strconv.Itoa(denial.RetryAfter))
+	}
+	return &authv3.DeniedHttpResponse{
+		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(denial.Status)},
+		Headers: h.options,
+		Body:    string(body),
+	}
+}
+
+// headers collects HeaderValueOptions that are allocated together.
+type headers struct {
+	room []struct {
+		option corev3.HeaderValueOption
+		header corev3.HeaderValue
+	}
+	options []*corev3.HeaderValueOption
+}
+
+// newHeaders has room for n headers.
+func newHeaders(n int) *headers {
+	h := &headers{options: make([]*corev3.HeaderValueOption, 0, n)}
+	h.room = make([]struct {
+		option corev3.HeaderValueOption
+		header corev3.HeaderValue
+	}, n)
+	return h
+}
+
+// set adds a header that takes the place of all of its name. The default action of
+// the proto, APPEND_IF_EXISTS_OR_ADD, would leave what the caller sent.
+func (h *headers) set(name, value string) {
+	next := &h.room[len(h.options)]
+	next.header.Key, next.header.Value = name, value
+	next.option.Header = &next.header
+	next.option.AppendAction = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
+	h.options = append(h.options, &next.option)
+}

@@ -1,0 +1,90 @@
+package authz
+
+import (
+	"crypto/rand"
+	"strings"
+
+	"keygate.dev/keygate/pkg/apikey"
+)
+
+// Field is one header field of a request, as it was received.
+type Field struct {
+	// Name in any case. Names that begin with a colon are HTTP/2 pseudo-header
+	// fields.
+	Name string
+	// Value in whatever bytes the caller sent.
+	Value string
+}
+
+// Request is what a request is judged by. Its strings may be views into a buffer
+// that is used again: nothing in a [Verdict] refers to them. The zero Request is
+// malformed.
+type Request struct {
+	// Method, literal.
+	Method string
+	// Path is the raw request target, with its query.
+	Path string
+	// Host is the authority, with its port if it has one.
+	Host string
+	// Policy is the "namespace/name" that the route was configured with; "": none.
+	Policy string
+	// Header holds every field, in order; a doubled one is there twice, or once with
+	// its values joined by commas.
+	Header []Field
+	// Unreadable: the message could not be read to its end, so that what is here may
+	// be only a part.
+	Unreadable bool
+
+	// digests is room for those of the token, so that no decision allocates them.
+	digests [apikey.MaxPeppers]apikey.Digest
+}
+
+// reset forgets the request and keeps the room for its fields.
+func (r *Request) reset() {
+	clear(r.Header)
+	*r = Request{Header: r.Header[:0]}
+}
+
+// path is the request target without its query.
+func (r *Request) path() string {
+	path, _, _ := strings.Cut(r.Path, "?")
+	return path
+}
+
+// maxRequestID is the longest request id that is taken over, in bytes.
+const maxRequestID = 128
+
+// requestID is the value of x-request-id if it is 1 to 128 characters of
+// [A-Za-z0-9._-] and there is only one, else a random one. It is a copy.
+func (r *Request) requestID() string {
+	found := ""
+	for i := range r.Header {
+		if !equalFold(r.Header[i].Name, "x-request-id") {
+			continue
+		}
+		if found != "" {
+			return rand.Text()
+		}
+		found = r.Header[i].Value
+	}
+	if !isRequestID(found) {
+		return rand.Text()
+	}
+	return strings.Clone(found)
+}
+
+// isRequestID reports whether s can be passed on as a request id.
+func isRequestID(s string) bool {
+	if s == "" || len(s) > maxRequestID {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -16,8 +16,7 @@ func (s *stack) down() error {
 	if err := s.stopAll(); err != nil {
 		return err
 	}
-	_, err := os.Stat(s.dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.path(configFile)); errors.Is(err, fs.ErrNotExist) {
 		say("the stack is down")
 		return nil
 	}

@@ -64,6 +64,15 @@ func (s *stack) writeBootstrap() error {
 	return os.WriteFile(s.path("envoy.yaml"), []byte(text), 0o600)
 }
 
+// bootstrapped is the configuration that Envoy last started with, or "".
+func (s *stack) bootstrapped() string {
+	text, err := os.ReadFile(s.path("envoy.yaml"))
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
 func renderBootstrap(b bootstrap) (string, error) {
 	functions := template.FuncMap{
 		"json": func(value any) (string, error) {

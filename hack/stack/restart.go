@@ -17,15 +17,23 @@ func (s *stack) restart(ctx context.Context, name string) error {
 	if len(s.Ports) == 0 {
 		return errors.New("the stack is not up: make up")
 	}
-	if err := errors.Join(s.readEnvironment(), s.checkFlags()); err != nil {
+	s.readEnvironment()
+	if err := s.checkFlags(); err != nil {
 		return err
 	}
 	components, err := s.find(name)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.build(ctx), s.saveConfig(), s.writeBootstrap()); err != nil {
+	before := s.bootstrapped()
+	if err := s.build(ctx); err != nil {
 		return err
+	}
+	if err := errors.Join(s.saveConfig(), s.writeBootstrap()); err != nil {
+		return err
+	}
+	if s.bootstrapped() != before && name != "envoy" { // extauthz listens elsewhere now
+		components = append(components, s.envoy())
 	}
 	for _, c := range components {
 		if err := s.restartOne(ctx, c); err != nil {

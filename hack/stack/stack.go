@@ -17,7 +17,7 @@ import (
 // stack is one stack: where it lives and how it was brought up.
 type stack struct {
 	root string // the module's directory
-	dir  string // root/.stack
+	dir  string // $STACK_DIR, or root/.stack
 	config
 }
 
@@ -29,7 +29,11 @@ type config struct {
 	Replicas        int            // of extauthz, at least 1
 	ControllerFlags []string       // CONTROLLER_FLAGS
 	ExtauthzFlags   []string       // EXTAUTHZ_FLAGS
+	Race            bool           // STACK_RACE: build Keygate with the race detector
 }
+
+// configFile holds the config; a directory that has it is a stack's.
+const configFile = "config.json"
 
 // maxReplicas bounds EXTAUTHZ_REPLICAS: a slip of the keyboard is not a fork bomb.
 const maxReplicas = 16
@@ -41,7 +45,7 @@ func openStack() (*stack, error) {
 		return nil, err
 	}
 	s := &stack{root: root, dir: cmp.Or(os.Getenv("STACK_DIR"), filepath.Join(root, ".stack"))}
-	data, err := os.ReadFile(s.path("config.json"))
+	data, err := os.ReadFile(s.path(configFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
@@ -49,7 +53,7 @@ func openStack() (*stack, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(data, &s.config); err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.path("config.json"), err)
+		return nil, fmt.Errorf("read %s: %w", s.path(configFile), err)
 	}
 	return s, nil
 }
@@ -59,34 +63,54 @@ func (s *stack) path(elements ...string) string {
 	return filepath.Join(append([]string{s.dir}, elements...)...)
 }
 
+// clear makes .stack an empty directory. It removes a stack's remains, and nothing
+// else that STACK_DIR may have been pointed at.
+func (s *stack) clear() error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(s.path(configFile)); err != nil && len(entries) > 0 {
+		return fmt.Errorf("%s holds something that is no stack: remove it first", s.dir)
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		return err
+	}
+	for _, dir := range []string{"", "bin", "libexec", "log", "pki", "etcd"} {
+		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
+			return err
+		}
+	}
+	return s.saveConfig()
+}
+
 func (s *stack) saveConfig() error {
 	data, err := json.MarshalIndent(s.config, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(s.path("config.json"), data, 0o600)
+	return os.WriteFile(s.path(configFile), data, 0o600)
 }
 
 // readEnvironment takes over the variables that the environment sets; those that
 // it lacks keep their value.
-func (c *config) readEnvironment() error {
+func (c *config) readEnvironment() {
 	if flags, set := os.LookupEnv("CONTROLLER_FLAGS"); set {
 		c.ControllerFlags = strings.Fields(flags)
 	}
 	if flags, set := os.LookupEnv("EXTAUTHZ_FLAGS"); set {
 		c.ExtauthzFlags = strings.Fields(flags)
 	}
-	if c.Replicas == 0 {
-		c.Replicas = 1
+	if race, set := os.LookupEnv("STACK_RACE"); set {
+		c.Race = race != "" && race != "0"
 	}
-	return nil
 }
 
-// readReplicas takes over EXTAUTHZ_REPLICAS.
+// readReplicas takes over EXTAUTHZ_REPLICAS, one if it is not set.
 func (c *config) readReplicas() error {
 	value := os.Getenv("EXTAUTHZ_REPLICAS")
 	if value == "" {
-		return nil
+		value = "1"
 	}
 	replicas, err := strconv.Atoi(value)
 	if err != nil || replicas < 1 || replicas > maxReplicas {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -25,7 +24,8 @@ func (s *stack) up(ctx context.Context) error {
 		return s.alreadyUp(pids)
 	}
 	s.config = config{}
-	if err := errors.Join(s.readEnvironment(), s.readReplicas(), s.checkFlags()); err != nil {
+	s.readEnvironment()
+	if err := errors.Join(s.readReplicas(), s.checkFlags()); err != nil {
 		return err
 	}
 	begin := time.Now()
@@ -40,10 +40,11 @@ func (s *stack) up(ctx context.Context) error {
 // alreadyUp succeeds if all components run, under the flags that are asked for now.
 func (s *stack) alreadyUp(pids map[string]int) error {
 	asked := s.config
-	if err := errors.Join(asked.readEnvironment(), asked.readReplicas()); err != nil {
+	asked.readEnvironment()
+	if err := asked.readReplicas(); err != nil {
 		return err
 	}
-	if asked.Replicas != s.Replicas || !slices.Equal(asked.ControllerFlags, s.ControllerFlags) || !slices.Equal(asked.ExtauthzFlags, s.ExtauthzFlags) {
+	if asked.Race != s.Race || asked.Replicas != s.Replicas || !slices.Equal(asked.ControllerFlags, s.ControllerFlags) || !slices.Equal(asked.ExtauthzFlags, s.ExtauthzFlags) {
 		return errors.New("the stack is up, with other flags: make down first")
 	}
 	for _, c := range slices.Concat(s.tiers()...) {
@@ -88,18 +89,13 @@ func (s *stack) prepare(ctx context.Context) error {
 	if s.Ports, err = freePorts(portNames(s.Replicas)); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(s.dir); err != nil {
+	if err := s.clear(); err != nil {
 		return err
-	}
-	for _, dir := range []string{"", "bin", "libexec", "log", "pki", "etcd"} {
-		if err := os.Mkdir(s.path(dir), 0o700); err != nil {
-			return err
-		}
 	}
 	if err := s.build(ctx); err != nil {
 		return err
 	}
-	return errors.Join(s.saveConfig(), s.linkKubectl(), s.makeCertificates(), s.writeEncryption(), s.writeBootstrap(),
+	return errors.Join(s.linkKubectl(), s.makeCertificates(), s.writeEncryption(), s.writeBootstrap(),
 		s.writeKubeconfig(s.path("admin.kubeconfig"), s.certificateUser("admin")),
 		s.writeKubeconfig(s.path("controller-manager.kubeconfig"), s.certificateUser("controller-manager-client")))
 }

@@ -1,0 +1,61 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# How long each fuzzer runs in `make test`.
+FUZZTIME ?= 5s
+# Extra arguments of go test, such as TESTFLAGS='-run TestOutage -v'.
+TESTFLAGS ?=
+TOOL := go tool -modfile=hack/tools/go.mod
+
+.PHONY: help
+help: ## show this list
+	@echo 'Keygate: API keys for Envoy and Kubernetes'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
+
+.PHONY: demo
+demo: ## the tour: start everything, show what it does to real requests, stop it again
+	@hack/demo
+
+.PHONY: up
+up: ## start the whole stack on this machine; then: . .stack/env
+	@go run ./hack/stack up
+
+.PHONY: down
+down: ## stop the stack and leave nothing behind
+	@go run ./hack/stack down
+
+.PHONY: restart
+restart: ## restart one component: make restart C=extauthz
+	@go run ./hack/stack restart '$(C)'
+
+.PHONY: generate
+generate: ## regenerate CRDs and deepcopy functions from api/v1alpha1
+	@hack/generate config/crd api/v1alpha1
+
+.PHONY: assets
+assets: ## get the real programs that tests run: etcd, Kubernetes, Envoy
+	@echo '==> the programs that tests run (built or downloaded once, then cached)'
+	@go run ./hack/testbin/cmd
+
+.PHONY: test
+test: assets ## all tests with the race detector, then each fuzzer for FUZZTIME
+	@echo '==> go test -race ./...'
+	@go test -race -timeout 30m $(TESTFLAGS) ./...
+	@echo '==> fuzzers, $(FUZZTIME) each'
+	@hack/fuzz $(FUZZTIME)
+
+.PHONY: verify
+verify: ## fail if generated files, formatting or go.mod files are not up to date
+	@hack/verify
+
+.PHONY: lint
+lint: ## go vet and staticcheck
+	@echo '==> go vet'
+	@go vet ./...
+	@echo '==> staticcheck'
+	@$(TOOL) staticcheck ./...
+
+.PHONY: bench
+bench: assets ## benchmarks: decisions, the key store, minting, and both ends through Envoy
+	@hack/bench

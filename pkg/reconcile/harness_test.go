@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -195,7 +196,7 @@ func (c *cluster) apply(o client.Object) client.Object {
 // patch applies a JSON merge patch as the cluster's admin.
 func (c *cluster) patch(o client.Object, patch string) {
 	c.Helper()
-	must(c.T, c.admin.Patch(c.Context(), o, client.RawPatch("application/merge-patch+json", []byte(patch))))
+	must(c.T, c.admin.Patch(c.Context(), o, mergePatch(patch)))
 }
 
 // poke makes the controller look at an object again.
@@ -302,4 +303,20 @@ func (c *cluster) oneLiveToken(key *v1alpha1.APIKey) error {
 		return fmt.Errorf("the delivery Secret of %s says key id %s, want %s", key.Name, got, want)
 	}
 	return nil
+}
+
+// policyBecomes waits until a condition of a policy has a reason.
+func (c *cluster) policyBecomes(p *v1alpha1.APIKeyPolicy, condition, reason string) {
+	c.Helper()
+	c.eventually(func() error {
+		if err := c.get(p); err != nil {
+			return err
+		}
+		return hasReason(p.Status.Conditions, condition, reason)
+	})
+}
+
+// mergePatch is a JSON merge patch.
+func mergePatch(patch string) client.Patch {
+	return client.RawPatch(types.MergePatchType, []byte(patch))
 }

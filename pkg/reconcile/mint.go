@@ -163,7 +163,7 @@ func (r *keys) hand(ctx context.Context, draft *issue) (*refusal, error) {
 // left, another controller gave this token up, and its Secret goes too.
 func (r *keys) activate(ctx context.Context, draft *issue) error {
 	w, record := draft.world, *draft.record
-	at := r.now().UTC().Truncate(time.Second)
+	at := r.now().UTC()
 	record.DeliveredAt, record.DeliveryUID = &at, string(draft.delivery.uid)
 	w.fill(&record, w.grant(record.Environment))
 	secret, err := r.store.putRecord(ctx, &record, draft.secret)

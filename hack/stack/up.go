@@ -86,16 +86,16 @@ func (s *stack) prepare(ctx context.Context) error {
 	if s.Envoy, err = testbin.Envoy(ctx); err != nil {
 		return err
 	}
-	if s.Ports, err = freePorts(portNames(s.Replicas)); err != nil {
-		return err
-	}
 	if err := s.clear(); err != nil {
 		return err
 	}
 	if err := s.build(ctx); err != nil {
 		return err
 	}
-	return errors.Join(s.linkKubectl(), s.makeCertificates(), s.writeEncryption(), s.writeBootstrap(),
+	if s.Ports, err = freePorts(portNames(s.Replicas)); err != nil {
+		return err
+	}
+	return errors.Join(s.saveConfig(), s.linkKubectl(), s.makeCertificates(), s.writeEncryption(), s.writeBootstrap(),
 		s.writeKubeconfig(s.path("admin.kubeconfig"), s.certificateUser("admin")),
 		s.writeKubeconfig(s.path("controller-manager.kubeconfig"), s.certificateUser("controller-manager-client")))
 }

@@ -39,6 +39,7 @@ func (n *interner) compact(r *apikey.Record, version uint64) *entry {
 		ExpiresAt:   r.ExpiresAt,
 		State:       apikey.State(n.stringLocked(string(r.State))),
 		Metadata:    r.Metadata,
+		RetiredAt:   r.RetiredAt,
 	}}
 	e.record.Owner.Namespace = n.stringLocked(r.Owner.Namespace)
 	return e

@@ -179,7 +179,7 @@ const lookupAttempts = 4
 // the record is not cached and can't be read. Nothing is remembered of an error.
 //
 // The record is shared and must not be changed. It lacks what only rebuilds status
-// (Hint, IssuedAt, DeliveredAt, DeliveryUID, HandedOver, RetiredAt, Revision). It
+// (Hint, IssuedAt, DeliveredAt, DeliveryUID, HandedOver, Revision). It
 // may be of any state, and expired: judging that is the caller's.
 func (s *Store) Lookup(ctx context.Context, d apikey.Digest) (*apikey.Record, error) {
 	if !s.Synced() {

@@ -28,8 +28,8 @@ func BenchmarkAppliedToUsable(b *testing.B) {
 	ns := s.namespace(b, nil)
 	s.policy(b, ns, "plain", plainPolicy(host))
 	var took samples
-	for i := 0; b.Loop(); i++ {
-		name := fmt.Sprintf("key-%d", i)
+	for b.Loop() {
+		name := fmt.Sprintf("key-%d", len(took))
 		s.apply(b, ns, name, "policyRef: {name: plain}")
 		began := time.Now()
 		s.wait(b, s.keys(ns), name, "Delivered", "True", "")
@@ -46,8 +46,8 @@ func BenchmarkRevokedToDenied(b *testing.B) {
 	ns := s.namespace(b, nil)
 	s.policy(b, ns, "plain", plainPolicy(host))
 	var took samples
-	for i := 0; b.Loop(); i++ {
-		name := fmt.Sprintf("key-%d", i)
+	for b.Loop() {
+		name := fmt.Sprintf("key-%d", len(took))
 		c := call{host: host, path: "/any", token: s.key(b, ns, name, "policyRef: {name: plain}")}
 		s.becomes(b, c, http.StatusOK)
 		s.patch(b, ns, name, `{"spec":{"state":"Revoked"}}`)

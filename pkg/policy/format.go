@@ -15,6 +15,10 @@ const maxEnvironments = 16
 // defaultLength is the length of a secret where the policy gives none, in characters.
 const defaultLength = 40
 
+// maxLength is the longest secret, in characters, as in the schema of the API: with any
+// prefix it makes a token that is not too long to be looked at.
+const maxLength = 256
+
 // alphabets maps encoding → alphabet; "": the default.
 var alphabets = map[v1alpha1.Encoding]apikey.Alphabet{
 	v1alpha1.EncodingHex:    apikey.Hex,
@@ -76,7 +80,10 @@ func compileKeyFormat(k v1alpha1.KeyFormat, found *problems) apikey.Format {
 		f.Length = defaultLength
 	}
 	if err := f.Validate(); err != nil {
-		found.add(at, "%v: choose another length", err)
+		found.add(at.Child("length"), "%v: choose another length", err)
+	}
+	if f.Length > maxLength {
+		found.add(at.Child("length"), "%d characters are too long: choose %d at the most", f.Length, maxLength)
 	}
 	return f
 }

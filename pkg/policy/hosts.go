@@ -21,61 +21,34 @@ const maxHost = 253
 // checkHosts notes what can't be a host.
 func checkHosts(hosts []v1alpha1.Host, found *problems) {
 	at := field.NewPath("spec", "hosts")
-	if !checkSize(found, at, hosts, maxHosts) {
+	if len(hosts) == 0 {
 		return
 	}
-	seen := map[v1alpha1.Host]bool{}
+	checkNames(found, at, hosts, maxHosts)
 	for i, host := range hosts {
 		hostShape.check(found, at.Index(i), string(host))
-		if seen[host] {
-			found.add(at.Index(i), "%q is there twice: leave one out", host)
-		}
-		seen[host] = true
 	}
 }
 
 // hostOf is the host of an authority (RFC 3986, section 3.2) as policies claim it: in
-// lower case, without the port and without the dot at the end. "" where there is none
-// that a policy could claim.
+// lower case, without the port and without the dot at the end. "" where it is none
+// that a policy could claim, such as an IPv6 address, or one with a user.
 func hostOf(authority string) string {
-	host, ok := cutPort(authority)
-	if !ok {
-		return ""
+	host := authority
+	if colon := strings.LastIndexByte(authority, ':'); colon >= 0 {
+		if strings.Trim(authority[colon+1:], "0123456789") != "" {
+			return ""
+		}
+		host = authority[:colon]
 	}
 	host = strings.TrimSuffix(host, ".")
 	if len(host) > maxHost || strings.HasPrefix(host, ".") || strings.Contains(host, "..") {
 		return ""
 	}
-	return lowerASCII(host)
-}
-
-// cutPort cuts the port off an authority; false where what is cut off is none. The
-// colons of an IPv6 address are within brackets.
-func cutPort(authority string) (string, bool) {
-	colon := strings.LastIndexByte(authority, ':')
-	if colon <= strings.LastIndexByte(authority, ']') {
-		return authority, true
-	}
-	for _, c := range authority[colon+1:] {
-		if c < '0' || c > '9' {
-			return "", false
+	for i := range len(host) {
+		if c := host[i]; !isUnreserved(c) {
+			return ""
 		}
 	}
-	return authority[:colon], true
-}
-
-// lowerASCII is s with A to Z in lower case. Letters beyond ASCII stay: some, such as
-// the Kelvin sign, would become ASCII. It allocates only where it changes something.
-func lowerASCII(s string) string {
-	for i := range len(s) {
-		if 'A' <= s[i] && s[i] <= 'Z' {
-			return strings.Map(func(r rune) rune {
-				if 'A' <= r && r <= 'Z' {
-					return r + ('a' - 'A')
-				}
-				return r
-			}, s)
-		}
-	}
-	return s
+	return strings.ToLower(host)
 }

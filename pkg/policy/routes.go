@@ -41,6 +41,9 @@ type endpoint struct {
 // percent-decoded, once. Time is bounded by the number of the policy's segments,
 // whatever the path; without escapes nothing is allocated.
 func (p *Policy) Match(method, path string) *Rule {
+	if path == "" || path[0] != '/' {
+		return nil
+	}
 	e := p.routes.find(path)
 	if e == nil {
 		return nil

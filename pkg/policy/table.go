@@ -72,11 +72,11 @@ func claim(m map[string]*Entry, key string, e *Entry) {
 // byPrecedence puts the policy first that wins a claim. One whose age is unknown
 // wins none over others.
 func byPrecedence(a, b Entry) int {
-	switch aged := b.Created.IsZero(); {
-	case a.Created.IsZero() != aged && aged:
+	if a.Created.IsZero() != b.Created.IsZero() {
+		if a.Created.IsZero() {
+			return 1
+		}
 		return -1
-	case a.Created.IsZero() != aged:
-		return 1
 	}
 	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }

@@ -1,0 +1,346 @@
+package policy_test
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"keygate.dev/keygate/api/v1alpha1"
+	"keygate.dev/keygate/pkg/apikey"
+	"keygate.dev/keygate/pkg/policy"
+)
+
+// minimal is the least that a policy must say.
+const minimal = `
+environments: [{name: live, prefix: sk_live_}]
+scopes: [{name: read}, {name: write}]
+rules: [{paths: ["/"], scopes: [read]}]
+`
+
+// source is minimal with members taken from override, which is YAML; a member that is
+// null there is left out.
+func source(tb testing.TB, override string) *policy.Source {
+	tb.Helper()
+	var spec, with map[string]any
+	if err := yaml.UnmarshalStrict([]byte(minimal), &spec); err != nil {
+		tb.Fatal(err)
+	}
+	if err := yaml.UnmarshalStrict([]byte(override), &with); err != nil {
+		tb.Fatalf("%v in:\n%s", err, override)
+	}
+	maps.Copy(spec, with)
+	maps.DeleteFunc(spec, func(_ string, v any) bool { return v == nil })
+	text, err := yaml.Marshal(spec)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	src := &policy.Source{Namespace: "platform", Name: "stepsies", UID: "a-uid", Created: time.Unix(1, 0), ClaimsHosts: true}
+	if err := yaml.UnmarshalStrict(text, &src.Spec); err != nil {
+		tb.Fatalf("%v in:\n%s", err, text)
+	}
+	return src
+}
+
+// compile compiles minimal with members taken from override.
+func compile(tb testing.TB, override string) *policy.Policy {
+	tb.Helper()
+	p, err := policy.Compile(source(tb, override))
+	if err != nil {
+		tb.Fatalf("%v in:\n%s", err, override)
+	}
+	return p
+}
+
+// many is a YAML list of n entries, in each of which every %d is its number.
+func many(n int, entry string) string {
+	var out []string
+	for i := range n {
+		out = append(out, strings.ReplaceAll(entry, "%d", fmt.Sprint(i)))
+	}
+	return "[" + strings.Join(out, ", ") + "]"
+}
+
+func TestCompileRefuses(t *testing.T) {
+	long := strings.Repeat("a", 600)
+	for name, c := range map[string]struct{ spec, want string }{
+		"a host with an upper-case letter": {`hosts: [Api.example.com]`, `spec.hosts[0]: "Api.example.com"`},
+		"a wildcard within a host":         {`hosts: [a.example.com, "a.*.example.com"]`, `spec.hosts[1]: "a.*.example.com"`},
+		"a bare wildcard":                  {`hosts: ["*"]`, `spec.hosts[0]`},
+		"a host with a port":               {`hosts: ["example.com:80"]`, `spec.hosts[0]`},
+		"a host with a dot at the end":     {`hosts: [example.com.]`, `spec.hosts[0]`},
+		"a host that is too long":          {`hosts: [` + long[:254] + `]`, `spec.hosts[0]`},
+		"a host twice":                     {`hosts: [a.com, b.com, a.com]`, `spec.hosts[2]: "a.com" is there twice`},
+		"too many hosts":                   {`hosts: ` + many(33, "h%d.com"), `spec.hosts: there are 33 entries, and 32`},
+
+		"no environments":                      {`environments: null`, `spec.environments: there is no environment`},
+		"too many environments":                {`environments: ` + many(17, "{name: e%d, prefix: p%d_}"), `spec.environments: there are 17 entries, and 16`},
+		"an environment twice":                 {`environments: [{name: a, prefix: a_}, {name: a, prefix: b_}]`, `spec.environments[1].name: the environment "a" is declared twice`},
+		"an environment without a name":        {`environments: [{name: "", prefix: a_}]`, `spec.environments[0].name: ""`},
+		"an environment's name with a space":   {`environments: [{name: "a b", prefix: a_}]`, `spec.environments[0].name: "a b"`},
+		"an environment without a prefix":      {`environments: [{name: a, prefix: ""}]`, `spec.environments[0].prefix: ""`},
+		"a prefix that is too long":            {`environments: [{name: a, prefix: ` + long[:33] + `}]`, `spec.environments[0].prefix`},
+		"a prefix with a character no key has": {`environments: [{name: a, prefix: "a="}]`, `spec.environments[0].prefix: "a="`},
+		"a prefix that begins an earlier one":  {`environments: [{name: a, prefix: sk_live_}, {name: b, prefix: sk_}]`, `spec.environments[1].prefix: of "sk_" and spec.environments[0].prefix "sk_live_"`},
+		"a prefix that an earlier one begins":  {`environments: [{name: x, prefix: x}, {name: a, prefix: sk_}, {name: b, prefix: sk_live_}]`, `spec.environments[2].prefix: of "sk_live_" and spec.environments[1].prefix "sk_"`},
+		"a prefix twice":                       {`environments: [{name: a, prefix: sk_}, {name: b, prefix: sk_}]`, `spec.environments[1].prefix`},
+
+		"an unknown encoding":            {`keyFormat: {encoding: Base64}`, `spec.keyFormat.encoding: "Base64"`},
+		"a hex secret under 128 bits":    {`keyFormat: {encoding: Hex, length: 31}`, `spec.keyFormat.length: a secret of 31`},
+		"a base62 secret under 128 bits": {`keyFormat: {encoding: Base62, length: 21}`, `spec.keyFormat.length: a secret of 21`},
+		"a negative length":              {`keyFormat: {length: -1}`, `spec.keyFormat.length`},
+		"a secret that is too long":      {`keyFormat: {length: 257}`, `spec.keyFormat.length: 257`},
+
+		"a scope twice":                      {`scopes: [{name: read}, {name: read}]`, `spec.scopes[1].name: the scope "read" is declared twice`},
+		"a scope with a quote":               {`scopes: [{name: read}, {name: 'a"b'}]`, `spec.scopes[1].name: "a\"b"`},
+		"a scope with a backslash":           {`scopes: [{name: read}, {name: 'a\b'}]`, `spec.scopes[1].name`},
+		"a scope with a space":               {`scopes: [{name: read}, {name: 'a b'}]`, `spec.scopes[1].name`},
+		"a scope without a name":             {`scopes: [{name: read}, {name: ""}]`, `spec.scopes[1].name`},
+		"a scope's name that is too long":    {`scopes: [{name: read}, {name: ` + long[:65] + `}]`, `spec.scopes[1].name`},
+		"too many scopes":                    {`scopes: ` + many(65, "{name: s%d}"), `spec.scopes: there are 65 entries, and 64`},
+		"an included scope that isn't there": {`scopes: [{name: read, includes: [read, more]}]`, `spec.scopes[0].includes[1]: the scope "more" is not declared`},
+		"an included scope twice":            {`scopes: [{name: read}, {name: a, includes: [read, read]}]`, `spec.scopes[1].includes[1]: "read" is there twice`},
+		"an empty list of included scopes":   {`scopes: [{name: read, includes: []}]`, `spec.scopes[0].includes: the list is empty`},
+
+		"a credential's header with a space":        {`credentials: [{header: {name: "X Key"}}]`, `spec.credentials[0].header.name: "X Key"`},
+		"a credential without a header":             {`credentials: [{header: {name: ""}}]`, `spec.credentials[0].header.name`},
+		"a credential in a header that is too long": {`credentials: [{header: {name: ` + long[:65] + `}}]`, `spec.credentials[0].header.name`},
+		"a credential's scheme with a space":        {`credentials: [{header: {name: X-Key, scheme: "A B"}}]`, `spec.credentials[0].header.scheme: "A B"`},
+		"a credential in two cases":                 {`credentials: [{header: {name: X-Key}}, {header: {name: x-kEY}}]`, `spec.credentials[1].header.name: another credential has "x-kEY"`},
+		"a credential in the Host":                  {`credentials: [{header: {name: Host}}]`, `"Host" belongs to the protocol`},
+		"a credential in the request id":            {`credentials: [{header: {name: X-Request-Id}}]`, `"X-Request-Id" belongs`},
+		"a credential in one of Envoy's headers":    {`credentials: [{header: {name: X-Envoy-Key}}]`, `"X-Envoy-Key" belongs`},
+		"a credential in a forwarded header":        {`credentials: [{header: {name: X-Forwarded-Key}}]`, `"X-Forwarded-Key" belongs`},
+		"a credential in an identity header":        {`credentials: [{header: {name: X-ApiKey-Scopes}}]`, `spec.credentials[0].header.name: "X-ApiKey-Scopes" tells`},
+		"an empty list of credentials":              {`credentials: []`, `spec.credentials: the list is empty`},
+		"too many credentials":                      {`credentials: ` + many(9, "{header: {name: h%d}}"), `spec.credentials: there are 9 entries, and 8`},
+
+		"an identity prefix without x-":              {`upstream: {prefix: caller-}`, `spec.upstream.prefix: "caller-"`},
+		"an identity prefix without a hyphen behind": {`upstream: {prefix: x-caller}`, `spec.upstream.prefix`},
+		"an identity prefix of Envoy's":              {`upstream: {prefix: x-envoy-key-}`, `spec.upstream.prefix: headers with "x-envoy-key-"`},
+		"an identity prefix of forwarded headers":    {`upstream: {prefix: x-forwarded-}`, `spec.upstream.prefix: headers with "x-forwarded-"`},
+		"an identity prefix that is too long":        {`upstream: {prefix: x-` + long[:62] + `-}`, `spec.upstream.prefix`},
+
+		"an empty list of grants":                {`grants: []`, `spec.grants: the list is empty`},
+		"too many grants":                        {`grants: ` + many(33, "{}"), `spec.grants: there are 33 entries, and 32`},
+		"a granted scope that isn't there":       {`grants: [{}, {scopes: [read, more]}]`, `spec.grants[1].scopes[1]: the scope "more" is not declared`},
+		"a granted scope twice":                  {`grants: [{scopes: [read, read]}]`, `spec.grants[0].scopes[1]: "read" is there twice`},
+		"an empty list of granted scopes":        {`grants: [{scopes: []}]`, `spec.grants[0].scopes: the list is empty`},
+		"a granted environment that isn't there": {`grants: [{environments: [live, test]}]`, `spec.grants[0].environments[1]: the environment "test" is not declared`},
+		"a granted environment twice":            {`grants: [{environments: [live, live]}]`, `spec.grants[0].environments[1]: "live" is there twice`},
+		"an empty list of granted environments":  {`grants: [{environments: []}]`, `spec.grants[0].environments: the list is empty`},
+		"a selection without a selector":         {`grants: [{namespaces: {from: Selector}}]`, `spec.grants[0].namespaces.selector: selector goes with`},
+		"a selector without a selection":         {`grants: [{namespaces: {from: All, selector: {}}}]`, `spec.grants[0].namespaces.selector: selector goes with`},
+		"a selector with an unknown operator":    {`grants: [{namespaces: {from: Selector, selector: {matchExpressions: [{key: a, operator: Like}]}}}]`, `spec.grants[0].namespaces.selector: correct the label selector`},
+		"a selector with a malformed label":      {`grants: [{namespaces: {from: Selector, selector: {matchLabels: {"a b": c}}}}]`, `spec.grants[0].namespaces.selector: correct the label selector`},
+		"an unknown way to select namespaces":    {`grants: [{namespaces: {from: Some}}]`, `spec.grants[0].namespaces.from: "Some"`},
+
+		"a content type without a slash":   {`errors: {contentType: json}`, `spec.errors.contentType: "json"`},
+		"a content type that is too long":  {`errors: {contentType: a/` + long[:127] + `}`, `spec.errors.contentType`},
+		"a content type with a line break": {`errors: {contentType: "a/b\nx: y"}`, `spec.errors.contentType`},
+		"docs that are no URL":             {`errors: {docs: "javascript:alert(1)"}`, `spec.errors.docs: "javascript:alert(1)"`},
+		"docs that are too long":           {`errors: {docs: "https://` + long[:505] + `"}`, `spec.errors.docs`},
+		"a body for an unknown reason":     {`errors: {bodies: {forbidden: {}}}`, `spec.errors.bodies[forbidden]: no denial has this body`},
+		"a body for an unknown status":     {`errors: {bodies: {"404": {}}}`, `spec.errors.bodies[404]: no denial has this body`},
+		"a body for an allow":              {`errors: {bodies: {"200": {}}}`, `spec.errors.bodies[200]`},
+		"an unknown placeholder":           {`errors: {bodies: {"401": {a: [{b: "x {reqId}"}]}}}`, `spec.errors.bodies[401]: {reqId} is not a placeholder: use {requestId}, {reason}, {message}, {docs}, {requiredScopes}, {retryAfter}, {keyId}`},
+		"a body that is too long":          {`errors: {bodies: {default: ` + strings.Repeat("a", 16<<10-1) + `}}`, `spec.errors.bodies[default]: it has 16385 bytes`},
+		"a body that nests too deep":       {`errors: {bodies: {default: ` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + `}}`, `spec.errors.bodies[default]: it nests deeper than 32`},
+
+		"no rules":                              {`rules: null`, `spec.rules: there is no rule`},
+		"an empty list of rules":                {`rules: []`, `spec.rules: there is no rule`},
+		"too many rules":                        {`rules: ` + many(129, `{paths: ["/%d"], anyKey: true}`), `spec.rules: there are 129 entries, and 128`},
+		"a rule that demands nothing":           {`rules: [{paths: ["/"]}]`, `spec.rules[0]: it has 0 of`},
+		"scopes and anyScope":                   {`rules: [{paths: ["/"], scopes: [read], anyScope: [read]}]`, `spec.rules[0]: it has 2 of`},
+		"scopes and anyKey":                     {`rules: [{paths: ["/"], scopes: [read], anyKey: true}]`, `spec.rules[0]: it has 2 of`},
+		"anyKey and anonymous":                  {`rules: [{paths: ["/"], anyKey: true, anonymous: true}]`, `spec.rules[0]: it has 2 of`},
+		"all four demands":                      {`rules: [{paths: ["/"], scopes: [read], anyScope: [read], anyKey: true, anonymous: true}]`, `spec.rules[0]: it has 4 of`},
+		"an empty list beside anyKey":           {`rules: [{paths: ["/"], scopes: [], anyKey: true}]`, `spec.rules[0]: it has 2 of`},
+		"a rule with no scopes in scopes":       {`rules: [{paths: ["/"], scopes: []}]`, `spec.rules[0].scopes: the list is empty`},
+		"a rule with no scopes in anyScope":     {`rules: [{paths: ["/"], anyScope: []}]`, `spec.rules[0].anyScope: the list is empty`},
+		"a rule's scope twice":                  {`rules: [{paths: ["/"], scopes: [read, read]}]`, `spec.rules[0].scopes[1]: "read" is there twice`},
+		"a rule's scope that isn't there":       {`rules: [{paths: ["/"], scopes: [read, more]}]`, `spec.rules[0].scopes[1]: the scope "more" is not declared`},
+		"a rule's alternative that isn't there": {`rules: [{paths: ["/"], anyScope: [more]}]`, `spec.rules[0].anyScope[0]: the scope "more" is not declared`},
+		"too many scopes in a rule": {"scopes: " + many(17, "{name: s%d}") + `
+rules: [{paths: ["/"], scopes: ` + many(17, "s%d") + "}]", `spec.rules[0].scopes: there are 17 entries, and 16`},
+		"too many alternatives in a rule": {"scopes: " + many(17, "{name: s%d}") + `
+rules: [{paths: ["/"], anyScope: ` + many(17, "s%d") + "}]", `spec.rules[0].anyScope: there are 17 entries, and 16`},
+		"a message that is too long": {`rules: [{paths: ["/"], scopes: [read], message: ` + long[:513] + `}]`, `spec.rules[0].message: it has 513 bytes`},
+
+		"a rule without paths":      {`rules: [{anyKey: true}]`, `spec.rules[0].paths: there is no path`},
+		"too many paths":            {`rules: [{anyKey: true, paths: ` + many(17, `"/%d"`) + `}]`, `spec.rules[0].paths: there are 17 entries, and 16`},
+		"a method in lower case":    {`rules: [{methods: [GET, post], paths: ["/"], anyKey: true}]`, `spec.rules[0].methods[1]: "post"`},
+		"a method that is too long": {`rules: [{methods: [` + strings.Repeat("A", 33) + `], paths: ["/"], anyKey: true}]`, `spec.rules[0].methods[0]`},
+		"a method twice":            {`rules: [{methods: [GET, GET], paths: ["/"], anyKey: true}]`, `spec.rules[0].methods[1]: "GET" is there twice`},
+		"an empty list of methods":  {`rules: [{methods: [], paths: ["/"], anyKey: true}]`, `spec.rules[0].methods: the list is empty`},
+		"too many methods":          {`rules: [{methods: [` + letters(17) + `], paths: ["/"], anyKey: true}]`, `spec.rules[0].methods: there are 17 entries, and 16`},
+
+		"an empty path":                          {`rules: [{paths: [""], anyKey: true}]`, `spec.rules[0].paths[0]: ""`},
+		"a path without a slash":                 {`rules: [{paths: ["/", a], anyKey: true}]`, `spec.rules[0].paths[1]: "a"`},
+		"a path with an empty segment":           {`rules: [{paths: ["/a//b"], anyKey: true}]`, `spec.rules[0].paths[0]: "/a//b"`},
+		"a path with a dot segment":              {`rules: [{paths: ["/a/./b"], anyKey: true}]`, `spec.rules[0].paths[0]: no request with "/a/./b" is let in: it has a "." or ".." segment`},
+		"a path with a dot-dot segment":          {`rules: [{paths: ["/a/.."], anyKey: true}]`, `spec.rules[0].paths[0]: no request with "/a/.." is let in`},
+		"a path with an encoded slash":           {`rules: [{paths: ["/a%2Fb"], anyKey: true}]`, `it has an encoded slash or backslash`},
+		"a path with an encoded letter":          {`rules: [{paths: ["/%61"], anyKey: true}]`, `it has an encoded character that needs no encoding`},
+		"a path with an encoded NUL":             {`rules: [{paths: ["/%00"], anyKey: true}]`, `it has an encoded control byte`},
+		"a path with a malformed escape":         {`rules: [{paths: ["/a%zz"], anyKey: true}]`, `spec.rules[0].paths[0]: "/a%zz"`},
+		"a path with a query":                    {`rules: [{paths: ["/a?b"], anyKey: true}]`, `spec.rules[0].paths[0]: "/a?b"`},
+		"a path with a semicolon":                {`rules: [{paths: ["/a;b"], anyKey: true}]`, `spec.rules[0].paths[0]: "/a;b"`},
+		"a path with a name in a segment":        {`rules: [{paths: ["/a{b}"], anyKey: true}]`, `spec.rules[0].paths[0]: "/a{b}"`},
+		"a path with a name without a name":      {`rules: [{paths: ["/{}"], anyKey: true}]`, `spec.rules[0].paths[0]: "/{}"`},
+		"a rest that is not at the end":          {`rules: [{paths: ["/{rest...}/a"], anyKey: true}]`, `spec.rules[0].paths[0]: "/{rest...}/a"`},
+		"a path that is too long":                {`rules: [{paths: ["/` + long[:256] + `"], anyKey: true}]`, `spec.rules[0].paths[0]`},
+		"a base path without a slash":            {`basePath: v1`, `spec.basePath: "v1"`},
+		"a base path with a slash behind":        {`basePath: /v1/`, `spec.basePath: "/v1/"`},
+		"a base path with a name":                {`basePath: "/{v}"`, `spec.basePath: "/{v}"`},
+		"a base path with dots":                  {`basePath: /a/../b`, `spec.basePath: no request with "/a/../b" is let in: it has a "." or ".." segment`},
+		"a base path that is too long":           {`basePath: /` + long[:256], `spec.basePath`},
+		"a rule's base path with dots":           {`rules: [{basePath: /.., paths: ["/"], anyKey: true}]`, `spec.rules[0].basePath: no request with "/.." is let in`},
+		"a rule's base path with a slash behind": {`rules: [{basePath: /a/, paths: ["/"], anyKey: true}]`, `spec.rules[0].basePath: "/a/"`},
+
+		"a path and method in two rules": {
+			`rules: [{methods: [GET, PUT], paths: ["/a", "/b"], anyKey: true}, {methods: [POST, PUT], paths: ["/c", "/b"], scopes: [read]}]`,
+			`spec.rules[1].paths[1]: spec.rules[0].paths[1] is the same path and has PUT too`,
+		},
+		"a path in two rules without methods": {
+			`rules: [{paths: ["/a"], anyKey: true}, {paths: ["/a"], anonymous: true}]`,
+			`spec.rules[1].paths[0]: spec.rules[0].paths[0] is the same path, and neither names a method`,
+		},
+		"a path twice in one rule":              {`rules: [{paths: ["/a", "/a"], anyKey: true}]`, `spec.rules[0].paths[1]: spec.rules[0].paths[0] is the same path`},
+		"paths that differ in names":            {`rules: [{paths: ["/a/{x}/b"], anyKey: true}, {paths: ["/a/{y}/b"], scopes: [read]}]`, `spec.rules[1].paths[0]: spec.rules[0].paths[0] is the same path`},
+		"rests that differ in names":            {`rules: [{paths: ["/a/{x...}"], anyKey: true}, {paths: ["/a/{y...}"], scopes: [read]}]`, `spec.rules[1].paths[0]: spec.rules[0].paths[0] is the same path`},
+		"paths that differ in encoding":         {`rules: [{paths: ["/a%2Bb"], anyKey: true}, {paths: ["/a+b"], scopes: [read]}]`, `spec.rules[1].paths[0]: spec.rules[0].paths[0] is the same path`},
+		"paths that are equal below base paths": {`rules: [{paths: ["/a/b"], anyKey: true}, {basePath: /a, paths: ["/b"], scopes: [read]}]`, `spec.rules[1].paths[0]: spec.rules[0].paths[0] is the same path`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := policy.Compile(source(t, c.spec))
+			if err == nil {
+				t.Fatal("compiled")
+			}
+			if p != nil {
+				t.Error("a policy was returned beside the error")
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("the error does not say %q:\n%v", c.want, err)
+			}
+		})
+	}
+}
+
+// letters is a YAML list, without its brackets, of n methods.
+func letters(n int) string {
+	var out []string
+	for i := range n {
+		out = append(out, strings.Repeat("X", i+1))
+	}
+	return strings.Join(out, ", ")
+}
+
+// The other side of each bound.
+func TestCompileAccepts(t *testing.T) {
+	long := strings.Repeat("a", 600)
+	for name, spec := range map[string]string{
+		"the minimum":                       ``,
+		"the most hosts":                    `hosts: ` + many(32, "h%d.com"),
+		"the longest host":                  `hosts: ["*.` + strings.Repeat("a", 251) + `"]`,
+		"no hosts":                          `hosts: []`,
+		"no scopes":                         "scopes: []\nrules: [{paths: [/], anyKey: true}]",
+		"the most environments":             `environments: ` + many(16, `{name: e%d, prefix: "p%d."}`),
+		"the longest prefix":                `environments: [{name: a, prefix: ` + long[:32] + `}]`,
+		"the least hex secret":              `keyFormat: {encoding: Hex, length: 32}`,
+		"the least base62 secret":           `keyFormat: {encoding: Base62, length: 22}`,
+		"the longest secret":                `keyFormat: {encoding: Hex, length: 256}`,
+		"the most scopes":                   `scopes: ` + many(63, "{name: s%d}")[:len(many(63, "{name: s%d}"))-1] + `, {name: read}]`,
+		"any scope-token":                   `scopes: [{name: read}, {name: "!#[]~:read"}]`,
+		"the most credentials":              `credentials: ` + many(8, "{header: {name: h%d}}"),
+		"the longest header":                `credentials: [{header: {name: ` + long[:64] + `}}]`,
+		"the shortest identity prefix":      `upstream: {prefix: x-a-}`,
+		"a header with the identity prefix": `credentials: [{header: {name: X-ApiKey-Token}}]`,
+		"the most grants":                   `grants: ` + many(32, "{}"),
+		"a parameter of the content type":   `errors: {contentType: application/json; charset=utf-8}`,
+		"docs":                              `errors: {docs: "https://example.com/a?b=c&d#e"}`,
+		"the longest body":                  `errors: {bodies: {default: ` + strings.Repeat("a", 16<<10-2) + `}}`,
+		"the deepest body":                  `errors: {bodies: {default: ` + strings.Repeat("[", 32) + strings.Repeat("]", 32) + `}}`,
+		"braces around no name":             `errors: {bodies: {default: "{} { } {1} {a-b} {a b} {a.b} {{ }} {"}}`,
+		"every key of bodies":               `errors: {bodies: {malformed_request: 1, missing_key: 1, malformed_key: 1, invalid_key: 1, insufficient_scope: 1, no_policy: 1, no_rule: 1, unavailable: 1, "400": 1, "401": 1, "403": 1, "503": 1, default: 1}}`,
+		"the most rules":                    `rules: ` + many(128, `{paths: ["/%d"], anyKey: true}`),
+		"the most paths":                    `rules: [{anyKey: true, paths: ` + many(16, `"/%d"`) + `}]`,
+		"the most methods":                  `rules: [{anyKey: true, paths: [/], methods: [` + letters(16) + `]}]`,
+		"the longest method":                `rules: [{anyKey: true, paths: [/], methods: [` + strings.Repeat("A", 32) + `]}]`,
+		"the longest path":                  `rules: [{anyKey: true, paths: [/` + long[:255] + `]}]`,
+		"the longest base path":             `basePath: /` + long[:255],
+		"the longest message":               `rules: [{paths: ["/"], scopes: [read], message: ` + long[:512] + `}]`,
+		"the most scopes in a rule": "scopes: " + many(16, "{name: s%d}") + `
+rules: [{paths: ["/"], scopes: ` + many(16, "s%d") + "}]",
+		"a path with other methods in another rule": `rules: [{paths: [/a], methods: [GET], anyKey: true}, {paths: [/a], methods: [PUT], anyKey: true}, {paths: [/a], anyKey: true}]`,
+		"a path that is another with a slash":       `rules: [{paths: [/a], anyKey: true}, {paths: [/a/], anyKey: true}, {paths: ["/a/{rest...}"], anyKey: true}]`,
+		"scopes that include each other":            `scopes: [{name: read, includes: [write]}, {name: write, includes: [read]}]`,
+		"dots in a segment":                         `rules: [{paths: ["/a.b/...", "/.well-known"], anyKey: true}]`,
+	} {
+		t.Run(name, func(t *testing.T) { compile(t, spec) })
+	}
+}
+
+func TestCompileRefusesNames(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(*policy.Source)
+		want  string
+	}{
+		"no namespace":                   {func(s *policy.Source) { s.Namespace = "" }, `metadata.namespace: ""`},
+		"a namespace with a dot":         {func(s *policy.Source) { s.Namespace = "a.b" }, `metadata.namespace: "a.b"`},
+		"a namespace that is too long":   {func(s *policy.Source) { s.Namespace = strings.Repeat("a", 64) }, `metadata.namespace`},
+		"no name":                        {func(s *policy.Source) { s.Name = "" }, `metadata.name: ""`},
+		"a name that breaks a challenge": {func(s *policy.Source) { s.Name = `a"b` }, `metadata.name: "a\"b"`},
+		"a name that is too long":        {func(s *policy.Source) { s.Name = strings.Repeat("a", 254) }, `metadata.name`},
+		"no uid":                         {func(s *policy.Source) { s.UID = "" }, `metadata.uid`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := source(t, "")
+			c.spoil(src)
+			if _, err := policy.Compile(src); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("the error does not say %q: %v", c.want, err)
+			}
+		})
+	}
+}
+
+func TestCompileTellsAllProblems(t *testing.T) {
+	_, err := policy.Compile(source(t, `
+hosts: [A]
+scopes: [{name: read, includes: [x]}]
+grants: [{scopes: [y]}]
+rules: [{paths: ["/"], scopes: [z]}]
+`))
+	if err == nil {
+		t.Fatal("compiled")
+	}
+	for _, want := range []string{"spec.hosts[0]", "spec.scopes[0].includes[0]", "spec.grants[0].scopes[0]", "spec.rules[0].scopes[0]"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not mention %s:\n%v", want, err)
+		}
+	}
+	if lines := strings.Count(err.Error(), "\n") + 1; lines != 4 {
+		t.Errorf("%d lines for 4 problems:\n%v", lines, err)
+	}
+}
+
+func TestCompileNamesThePolicy(t *testing.T) {
+	p := compile(t, "")
+	if diff := cmp.Diff(apikey.Ref{Namespace: "platform", Name: "stepsies", UID: "a-uid"}, p.Ref()); diff != "" {
+		t.Errorf("ref (-want +got):\n%s", diff)
+	}
+	if got := p.String(); got != "platform/stepsies" {
+		t.Errorf("name %q", got)
+	}
+}
+
+// Short names for what the tables write as plain strings.
+type (
+	method  = v1alpha1.Method
+	pattern = v1alpha1.PathPattern
+	base    = v1alpha1.BasePath
+)

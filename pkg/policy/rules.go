@@ -1,0 +1,164 @@
+package policy
+
+import (
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"keygate.dev/keygate/api/v1alpha1"
+)
+
+// Bounds of rules, as in the schema of the API.
+const (
+	maxRules      = 128
+	maxPaths      = 16
+	maxMethods    = 16
+	maxRuleScopes = 16
+	maxMessage    = 512
+)
+
+// ruleCompiler makes rules and their routes.
+type ruleCompiler struct {
+	spec    *v1alpha1.APIKeyPolicySpec
+	scopes  *scopes
+	denials *denials
+	found   *problems
+	routes  *node
+	// taken maps route → the place of the path that has it.
+	taken map[route]place
+}
+
+// route is one path and method; "": the rule that names no method.
+type route struct {
+	path   *endpoint
+	method string
+}
+
+// place is a path in the spec.
+type place struct{ rule, path int }
+
+// at is the field of a place.
+func (p place) at() *field.Path {
+	return field.NewPath("spec", "rules").Index(p.rule).Child("paths").Index(p.path)
+}
+
+// compileRules makes all rules, and the tree of their paths.
+func compileRules(spec *v1alpha1.APIKeyPolicySpec, s *scopes, d *denials, found *problems) *node {
+	c := &ruleCompiler{spec: spec, scopes: s, denials: d, found: found, routes: &node{}, taken: map[route]place{}}
+	c.compile()
+	return c.routes
+}
+
+// compile makes all rules.
+func (c *ruleCompiler) compile() {
+	at := field.NewPath("spec", "rules")
+	if len(c.spec.Rules) == 0 {
+		c.found.add(at, "there is no rule: add one, because what no rule matches is denied")
+	}
+	if !checkSize(c.found, at, c.spec.Rules, maxRules) {
+		return
+	}
+	basePath := string(c.spec.BasePath)
+	if basePath == "" {
+		basePath = "/"
+	}
+	checkBasePath(c.found, field.NewPath("spec", "basePath"), basePath)
+	for i := range c.spec.Rules {
+		r := &c.spec.Rules[i]
+		base := basePath
+		if r.BasePath != "" {
+			base = string(r.BasePath)
+			checkBasePath(c.found, at.Index(i).Child("basePath"), base)
+		}
+		c.route(i, base, r, c.rule(at.Index(i), r))
+	}
+}
+
+// checkBasePath notes a base path that no request could begin with.
+func checkBasePath(found *problems, at *field.Path, base string) {
+	if !basePathShape.check(found, at, base) {
+		return
+	}
+	if err := CheckPath(base); err != nil {
+		found.add(at, "no request with %q is let in: %v: write it as callers must", base, err)
+	}
+}
+
+// rule makes one rule, without its routes.
+func (c *ruleCompiler) rule(at *field.Path, r *v1alpha1.Rule) *Rule {
+	checkNames(c.found, at.Child("scopes"), r.Scopes, maxRuleScopes)
+	checkNames(c.found, at.Child("anyScope"), r.AnyScope, maxRuleScopes)
+	if len(r.Message) > maxMessage {
+		c.found.add(at.Child("message"), "it has %d bytes, and %d at the most are possible: shorten it", len(r.Message), maxMessage)
+	}
+	demands := 0
+	for _, there := range []bool{r.Scopes != nil, r.AnyScope != nil, r.AnyKey, r.Anonymous} {
+		if there {
+			demands++
+		}
+	}
+	if demands != 1 {
+		c.found.add(at, "it has %d of scopes, anyScope, anyKey and anonymous: give exactly one", demands)
+	}
+	rule := &Rule{Anonymous: r.Anonymous, AnyKey: r.AnyKey, one: r.AnyScope != nil}
+	rule.needs = c.scopes.declared(c.found, at.Child("scopes"), r.Scopes) |
+		c.scopes.declared(c.found, at.Child("anyScope"), r.AnyScope)
+	if rule.needs != 0 {
+		rule.denial = c.denials.insufficientScope(r.Message, append(texts(r.Scopes), texts(r.AnyScope)...))
+	}
+	return rule
+}
+
+// route lets rule decide the paths and methods of r, the rule number index.
+func (c *ruleCompiler) route(index int, base string, r *v1alpha1.Rule, rule *Rule) {
+	at := field.NewPath("spec", "rules").Index(index)
+	if len(r.Paths) == 0 {
+		c.found.add(at.Child("paths"), "there is no path: add one, as \"/users\"")
+	}
+	checkNames(c.found, at.Child("methods"), r.Methods, maxMethods)
+	for i, m := range r.Methods {
+		methodShape.check(c.found, at.Child("methods").Index(i), string(m))
+	}
+	if !checkSize(c.found, at.Child("paths"), r.Paths, maxPaths) {
+		return
+	}
+	for i, path := range r.Paths {
+		here := place{index, i}
+		if !pathShape.check(c.found, here.at(), string(path)) {
+			continue
+		}
+		segments, err := parsePattern(base, string(path))
+		if err != nil {
+			c.found.add(here.at(), "no request with %q is let in: %v: write it as callers must", path, err)
+			continue
+		}
+		c.assign(here, c.routes.add(segments), texts(r.Methods), rule)
+	}
+}
+
+// assign lets rule decide the methods of one path.
+func (c *ruleCompiler) assign(here place, path *endpoint, methods []string, rule *Rule) {
+	if len(methods) == 0 {
+		path.other = rule
+		c.take(here, route{path: path})
+	}
+	for _, method := range methods {
+		if path.methods == nil {
+			path.methods = make(map[string]*Rule, len(methods))
+		}
+		path.methods[method] = rule
+		c.take(here, route{path, method})
+	}
+}
+
+// take notes a route that another path has already.
+func (c *ruleCompiler) take(here place, r route) {
+	first, ok := c.taken[r]
+	if !ok {
+		c.taken[r] = here
+		return
+	}
+	if r.method == "" {
+		c.found.add(here.at(), "%s is the same path, and neither names a method: keep one of the two", first.at())
+		return
+	}
+	c.found.add(here.at(), "%s is the same path and has %s too: keep one of the two", first.at(), r.method)
+}

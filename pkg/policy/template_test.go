@@ -1,0 +1,169 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	"keygate.dev/keygate/pkg/policy"
+)
+
+// withBody compiles a policy with one body, given as JSON.
+func withBody(tb testing.TB, key, raw string) (*policy.Policy, error) {
+	tb.Helper()
+	src := source(tb, `
+errors: {docs: "https://example.com"}
+rules: [{paths: [/], scopes: [read, write], message: "<No>"}]
+`)
+	src.Spec.Errors.Bodies = map[string]apiextensionsv1.JSON{key: {Raw: []byte(raw)}}
+	return policy.Compile(src)
+}
+
+func TestTemplates(t *testing.T) {
+	const scope, rule, down, key = policy.InsufficientScope, policy.NoRule, policy.Unavailable, policy.InvalidKey
+	for name, c := range map[string]struct {
+		reason     policy.Reason
+		keyID      string
+		raw, wants string
+	}{
+		"members keep their order":      {rule, "", `{"b": 1, "a": {"z": true, "y": null}, "c": []}`, `{"b":1,"a":{"z":true,"y":null},"c":[]}`},
+		"numbers keep their text":       {rule, "", `[1.0, 1e3, -0, 12345678901234567890123, 0.10]`, `[1.0,1e3,-0,12345678901234567890123,0.10]`},
+		"other values":                  {rule, "", `[true, false, null, "", {}]`, `[true,false,null,"",{}]`},
+		"a number alone":                {rule, "", ` 7 `, `7`},
+		"a string alone":                {rule, "", `"a"`, `"a"`},
+		"text is escaped":               {rule, "", `{"a\"b": "\u0001\t\"\\/<&>\u007fé\u2028"}`, "{\"a\\\"b\":\"\\u0001\\u0009\\\"\\\\/\\u003c\\u0026\\u003e\\u007fé\u2028\"}"},
+		"half a surrogate pair":         {rule, "", `"\ud800"`, `"` + "\ufffd" + `"`},
+		"{requestId}":                   {rule, "", `{"id": "{requestId}"}`, `{"id":"r-1"}`},
+		"{requestId} within a text":     {rule, "", `"<{requestId}> {requestId}{requestId}."`, `"\u003cr-1\u003e r-1r-1."`},
+		"{reason}":                      {rule, "", `"{reason}"`, `"no_rule"`},
+		"{message}":                     {rule, "", `"{message}"`, `"This path and method are not open to callers."`},
+		"{message} of the rule":         {scope, "", `"{message}"`, `"\u003cNo\u003e"`},
+		"{docs}":                        {rule, "", `"see {docs}"`, `"see https://example.com"`},
+		"{requiredScopes}":              {scope, "", `"{requiredScopes}"`, `"read write"`},
+		"{retryAfter}":                  {down, "", `"{retryAfter} s"`, `"5 s"`},
+		"{keyId}":                       {key, "k-1", `{"key": "{keyId}/{requestId}"}`, `{"key":"k-1/r-1"}`},
+		"{requestId} before {keyId}":    {key, "k-1", `["{requestId}","{keyId}"]`, `["r-1","k-1"]`},
+		"no {keyId}":                    {key, "", `{"a": 1, "key": "{keyId}", "b": 2}`, `{"a":1,"b":2}`},
+		"no {requiredScopes}":           {rule, "", `{"a": "needs {requiredScopes}", "b": 2}`, `{"b":2}`},
+		"no {retryAfter}":               {rule, "", `{"a": 1, "b": "{reason} {retryAfter}"}`, `{"a":1}`},
+		"no required scopes of a 401":   {key, "", `{"a": "{requiredScopes}"}`, `{}`},
+		"an element left out":           {rule, "", `["{retryAfter}", 1, "{retryAfter}", 2, "{keyId}"]`, `[1,2]`},
+		"an object that became empty":   {rule, "", `{"a": {"b": "{keyId}"}, "c": ["{keyId}"]}`, `{"a":{},"c":[]}`},
+		"nothing but what is left out":  {rule, "", `"{keyId}"`, `null`},
+		"placeholders are not names":    {rule, "", `{"{requestId}": 1, "{foo}": 2}`, `{"{requestId}":1,"{foo}":2}`},
+		"braces around no name":         {rule, "", `"{} { } {1} {a-b} {a.b} {_a} { {"`, `"{} { } {1} {a-b} {a.b} {_a} { {"`},
+		"braces around braces":          {rule, "", `"{{reason}}"`, `"{no_rule}"`},
+		"a placeholder is put in once":  {scope, "", `"{reason"`, `"{reason"`},
+		"text before and after":         {rule, "", `"a{reason}b{reason}c"`, `"ano_rulebno_rulec"`},
+		"several placeholders, one out": {rule, "k", `["{reason}{keyId}{retryAfter}", "{reason}{keyId}"]`, `["no_rulek"]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := withBody(t, "default", c.raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := text(p.Denial(c.reason, p.Match("GET", "/")), policy.Values{RequestID: "r-1", KeyID: c.keyID})
+			if diff := cmp.Diff(c.wants, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if !json.Valid([]byte(got)) {
+				t.Errorf("not JSON: %s", got)
+			}
+		})
+	}
+}
+
+func TestTemplatesWithoutDocs(t *testing.T) {
+	p := compile(t, `errors: {bodies: {default: {a: "{docs}", b: 1}}}`)
+	if got := text(p.Denial(policy.NoRule, nil), policy.Values{}); got != `{"b":1}` {
+		t.Error(got)
+	}
+}
+
+func TestBodiesThatAreNoJSON(t *testing.T) {
+	for name, c := range map[string]struct{ raw, want string }{
+		"nothing":             {``, "it is empty"},
+		"half an object":      {`{"a":`, "it is not JSON"},
+		"two values":          {`1 2`, "it is not JSON"},
+		"a name of no string": {`{1: 2}`, "it is not JSON"},
+		"a missing comma":     {`[1 2]`, "it is not JSON"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := withBody(t, "401", c.raw); err == nil || !strings.Contains(err.Error(), "spec.errors.bodies[401]: "+c.want) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestTooManyBodies(t *testing.T) {
+	src := source(t, "errors: {bodies: "+"{"+strings.Trim(many(33, "k%d: 1"), "[]")+"}}")
+	if _, err := policy.Compile(src); err == nil || !strings.Contains(err.Error(), "spec.errors.bodies: there are 33 bodies, and 32") {
+		t.Errorf("%v", err)
+	}
+	src = source(t, "errors: {bodies: "+"{"+strings.Trim(many(32, "k%d: 1"), "[]")+"}}")
+	if _, err := policy.Compile(src); err == nil || strings.Contains(err.Error(), "there are 32 bodies") {
+		t.Errorf("32 bodies: %v", err)
+	}
+}
+
+// What a request brings is restricted before it gets here; that the body is JSON must
+// not depend on it.
+func TestRequestValuesAreEscaped(t *testing.T) {
+	p, err := withBody(t, "default", `{"r": "{requestId}", "k": "{keyId}"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := policy.Values{RequestID: `"},{"` + "\x00\n\\<script>", KeyID: "\xff\"&\x7f"}
+	want := map[string]any{"r": v.RequestID, "k": "\ufffd\"&\x7f"}
+	if diff := cmp.Diff(want, body(t, p.Denial(policy.NoRule, nil), v)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := text(p.Denial(policy.NoRule, nil), v); strings.ContainsAny(got, "<>&\x7f") {
+		t.Errorf("markup survives: %s", got)
+	}
+}
+
+func TestAppendBodyAppends(t *testing.T) {
+	d := compile(t, `errors: {bodies: {default: 1}}`).Denial(policy.NoRule, nil)
+	if got := string(d.AppendBody([]byte("before "), policy.Values{})); got != "before 1" {
+		t.Error(got)
+	}
+}
+
+// mayHavePlaceholders finds what may be a placeholder, however it is escaped.
+var mayHavePlaceholders = regexp.MustCompile(`\{[A-Za-z]|\\u007[bB]`)
+
+func FuzzTemplate(f *testing.F) {
+	f.Add(`{"error": {"code": "{reason}", "id": "{requestId}", "key": ["{keyId}", "{docs}"]}}`, "r-1", "0123456789abcdef")
+	f.Add(`"{requestId}"`, "\"\\\x00", "\xff")
+	f.Add(`[1e9, true, null, "{retryAfter}", {"<&>": "\u2028\ud800"}]`, "", "")
+	f.Fuzz(func(t *testing.T, raw, requestID, keyID string) {
+		p, err := withBody(t, "default", raw)
+		if err != nil {
+			return
+		}
+		for _, reason := range policy.Reasons() {
+			d := p.Denial(reason, p.Match("GET", "/"))
+			got := text(d, policy.Values{RequestID: requestID, KeyID: keyID})
+			if !json.Valid([]byte(got)) {
+				t.Fatalf("%s: not JSON: %q", reason, got)
+			}
+			if mayHavePlaceholders.MatchString(raw) {
+				continue
+			}
+			// The body is the same JSON value as was given.
+			var want, have any
+			if json.Unmarshal([]byte(raw), &want) != nil || json.Unmarshal([]byte(got), &have) != nil {
+				continue // a number beyond float64
+			}
+			if diff := cmp.Diff(want, have); diff != "" {
+				t.Fatalf("%s (-want +got):\n%s", reason, diff)
+			}
+		}
+	})
+}

@@ -18,14 +18,14 @@ type component struct {
 	ready   probe // it does its work; needs the API server for Keygate's own
 }
 
-// tiers lists the components in the order in which they start; those of one tier
-// need each other's tiers only. They stop in the opposite order.
+// tiers lists the components in the order in which they start, those of one tier
+// together. They stop in the opposite order.
 func (s *stack) tiers() [][]component {
 	return [][]component{
 		{s.etcd()},
 		{s.apiserver()},
 		{s.controllerManager()},
-		append(s.extauthz(), s.controller(), s.upstream()),
+		append([]component{s.controller(), s.upstream()}, s.extauthz()...),
 		{s.envoy()},
 	}
 }

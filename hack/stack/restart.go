@@ -73,5 +73,8 @@ func (s *stack) restartOne(ctx context.Context, c component) error {
 	default:
 		say("%s is ready", c.name)
 	}
+	if isReplica(c.name) && pids["envoy"] != 0 { // Envoy connects anew
+		return s.wait(ctx, "envoy", s.decided, readyLimit)
+	}
 	return nil
 }

@@ -106,11 +106,11 @@ func (c *config) readEnvironment() {
 	}
 }
 
-// readReplicas takes over EXTAUTHZ_REPLICAS, one if it is not set.
+// readReplicas takes over EXTAUTHZ_REPLICAS if it is set.
 func (c *config) readReplicas() error {
 	value := os.Getenv("EXTAUTHZ_REPLICAS")
 	if value == "" {
-		value = "1"
+		return nil
 	}
 	replicas, err := strconv.Atoi(value)
 	if err != nil || replicas < 1 || replicas > maxReplicas {

@@ -23,7 +23,7 @@ func (s *stack) up(ctx context.Context) error {
 	if len(pids) > 0 {
 		return s.alreadyUp(pids)
 	}
-	s.config = config{}
+	s.config = config{Replicas: 1}
 	s.readEnvironment()
 	if err := errors.Join(s.readReplicas(), s.checkFlags()); err != nil {
 		return err

@@ -182,7 +182,7 @@ func ownerOf(key *v1alpha1.APIKey) apikey.Ref {
 // want is the form that a record ought to have. Revoked is for good.
 func (f *facts) want(r, elected *apikey.Record, grant policy.GrantResult) *apikey.Record {
 	want := *r
-	if due := f.collectBy(r); !due.IsZero() && !f.now.Before(due) {
+	if due := f.collectBy(r); r == elected && !due.IsZero() && !f.now.Before(due) {
 		want.HandedOver = true
 	}
 	switch {
@@ -256,8 +256,8 @@ func (f *facts) wake(d *desired) (earliest time.Time) {
 	if f.failure != nil {
 		moments = append(moments, f.failure.until)
 	}
-	for _, r := range d.records {
-		moments = append(moments, f.collectBy(r))
+	if d.elected != nil {
+		moments = append(moments, f.collectBy(d.elected))
 	}
 	for _, at := range moments {
 		if at.After(f.now) && (earliest.IsZero() || at.Before(earliest)) {

@@ -60,7 +60,7 @@ func (c *clock) advance(d time.Duration) {
 
 // cluster is a test's view of the API server, as its admin, on empty namespaces.
 type cluster struct {
-	*testing.T
+	testing.TB
 	server *apiserver.Server
 	admin  client.WithWatch
 	// namespace is a tenant's.
@@ -70,14 +70,14 @@ type cluster struct {
 	policy *v1alpha1.APIKeyPolicy
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	server := apiserver.Start(t)
 	scheme := runtime.NewScheme()
 	must(t, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)))
 	admin, err := client.NewWithWatch(server.Config, client.Options{Scheme: scheme})
 	must(t, err)
-	c := &cluster{T: t, server: server, admin: admin, clock: &clock{}}
+	c := &cluster{TB: t, server: server, admin: admin, clock: &clock{}}
 	c.clear()
 	c.namespace = server.Namespace("tenant", map[string]string{"tenant": "yes"})
 	c.policy = c.apply(c.newPolicy("stepsies")).(*v1alpha1.APIKeyPolicy)
@@ -89,23 +89,23 @@ func (c *cluster) clear() {
 	c.Helper()
 	ctx := c.Context()
 	keys := &v1alpha1.APIKeyList{}
-	must(c.T, c.admin.List(ctx, keys))
+	must(c.TB, c.admin.List(ctx, keys))
 	for i := range keys.Items {
 		if len(keys.Items[i].Finalizers) > 0 {
 			c.patch(&keys.Items[i], `{"metadata":{"finalizers":null}}`)
 		}
-		must(c.T, client.IgnoreNotFound(c.admin.Delete(ctx, &keys.Items[i])))
+		must(c.TB, client.IgnoreNotFound(c.admin.Delete(ctx, &keys.Items[i])))
 	}
 	policies := &v1alpha1.APIKeyPolicyList{}
-	must(c.T, c.admin.List(ctx, policies))
+	must(c.TB, c.admin.List(ctx, policies))
 	for i := range policies.Items {
-		must(c.T, c.admin.Delete(ctx, &policies.Items[i]))
+		must(c.TB, c.admin.Delete(ctx, &policies.Items[i]))
 	}
-	must(c.T, c.admin.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(keysNamespace)))
-	must(c.T, c.admin.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(systemNamespace)))
+	must(c.TB, c.admin.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(keysNamespace)))
+	must(c.TB, c.admin.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(systemNamespace)))
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -189,14 +189,14 @@ func (c *cluster) newKey(name string, change ...func(*v1alpha1.APIKeySpec)) *v1a
 // apply creates an object as the cluster's admin.
 func (c *cluster) apply(o client.Object) client.Object {
 	c.Helper()
-	must(c.T, c.admin.Create(c.Context(), o))
+	must(c.TB, c.admin.Create(c.Context(), o))
 	return o
 }
 
 // patch applies a JSON merge patch as the cluster's admin.
 func (c *cluster) patch(o client.Object, patch string) {
 	c.Helper()
-	must(c.T, c.admin.Patch(c.Context(), o, mergePatch(patch)))
+	must(c.TB, c.admin.Patch(c.Context(), o, mergePatch(patch)))
 }
 
 // poke makes the controller look at an object again.
@@ -232,9 +232,9 @@ func (c *cluster) get(o client.Object) error {
 func (c *cluster) root() *keysecret.Root {
 	c.Helper()
 	secret := &corev1.Secret{}
-	must(c.T, c.admin.Get(c.Context(), client.ObjectKey{Namespace: systemNamespace, Name: keysecret.RootName}, secret))
+	must(c.TB, c.admin.Get(c.Context(), client.ObjectKey{Namespace: systemNamespace, Name: keysecret.RootName}, secret))
 	root, err := keysecret.ParseRoot(secret)
-	must(c.T, err)
+	must(c.TB, err)
 	return root
 }
 
@@ -242,7 +242,7 @@ func (c *cluster) root() *keysecret.Root {
 func (c *cluster) records(uid string) map[string]*apikey.Record {
 	c.Helper()
 	list := &corev1.SecretList{}
-	must(c.T, c.admin.List(c.Context(), list, client.InNamespace(keysNamespace)))
+	must(c.TB, c.admin.List(c.Context(), list, client.InNamespace(keysNamespace)))
 	sealer, records := c.root().Sealer, map[string]*apikey.Record{}
 	for i := range list.Items {
 		if r, err := sealer.DecodeRecord(&list.Items[i]); err == nil && r.Owner.UID == uid {
@@ -269,7 +269,7 @@ func (c *cluster) record(key *v1alpha1.APIKey) *apikey.Record {
 func (c *cluster) recordSecret(key *v1alpha1.APIKey) *corev1.Secret {
 	c.Helper()
 	secret := &corev1.Secret{}
-	must(c.T, c.admin.Get(c.Context(), client.ObjectKey{Namespace: keysNamespace, Name: keysecret.RecordName(c.record(key).Digest)}, secret))
+	must(c.TB, c.admin.Get(c.Context(), client.ObjectKey{Namespace: keysNamespace, Name: keysecret.RecordName(c.record(key).Digest)}, secret))
 	return secret
 }
 

@@ -97,7 +97,7 @@ func (c *cluster) hasEvents(about metav1.Object, reasons ...string) {
 	c.Helper()
 	c.eventually(func() error {
 		list := &corev1.EventList{}
-		must(c.T, c.admin.List(c.Context(), list))
+		must(c.TB, c.admin.List(c.Context(), list))
 		for _, reason := range reasons {
 			if !slices.ContainsFunc(list.Items, func(e corev1.Event) bool {
 				return e.InvolvedObject.UID == about.GetUID() && e.Reason == reason
@@ -159,10 +159,10 @@ func TestHandOver(t *testing.T) {
 	}{
 		"the time is up": {spec: soon},
 		"collected before": {spec: soon, meanwhile: func(c *cluster, s *corev1.Secret) {
-			must(c.T, c.admin.Delete(c.Context(), s))
+			must(c.TB, c.admin.Delete(c.Context(), s))
 		}},
 		"another Secret took its place": {spec: soon, stays: true, meanwhile: func(c *cluster, s *corev1.Secret) {
-			must(c.T, c.admin.Delete(c.Context(), s))
+			must(c.TB, c.admin.Delete(c.Context(), s))
 			c.apply(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name}})
 		}},
 		"taken over by the tenant": {spec: soon, stays: true, meanwhile: func(c *cluster, s *corev1.Secret) {

@@ -55,8 +55,9 @@ func (r *keys) observeLedger(ctx context.Context, w *world) (err error) {
 	w.ledger, err = r.store.sealer.DecodeLedger(w.ledgerSecret)
 	switch {
 	case err == nil:
-	case errors.Is(err, keysecret.ErrSeal) && w.elect() != nil && w.elect().State != apikey.Pending:
-	default:
+	case !(errors.Is(err, keysecret.ErrSeal) || w.ledgerSecret.Type != keysecret.TypeLedger):
+		w.unreadable = w.ledgerSecret.Name // another version of the controller's, it seems
+	case w.elect() == nil || w.elect().State == apikey.Pending:
 		w.unreadable = w.ledgerSecret.Name
 	}
 	return nil

@@ -24,7 +24,7 @@ func (c *cluster) acceptedSecret(p *v1alpha1.APIKeyPolicy) *corev1.Secret {
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
-	must(c.T, err)
+	must(c.TB, err)
 	return secret
 }
 

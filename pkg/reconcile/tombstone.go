@@ -69,7 +69,11 @@ func (s *sweeper) restore(ctx context.Context, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if supersedes(formOf(s.store.sealer, present), good) {
+	superfluous, err := s.superfluous(ctx, good.record)
+	if err != nil {
+		return false, err
+	}
+	if superfluous || supersedes(formOf(s.store.sealer, present), good) {
 		s.drift.settle(name)
 		return false, nil
 	}
@@ -117,15 +121,22 @@ func (s *sweeper) sweepTombstone(ctx context.Context, r stored) (time.Duration, 
 	if wait <= 0 {
 		return 0, s.store.remove(ctx, r.secret)
 	}
-	siblings, err := s.store.recordsOf(ctx, r.record.Owner.UID)
-	if err != nil {
-		return 0, err
+	superfluous, err := s.superfluous(ctx, r.record)
+	if err != nil || !superfluous {
+		return wait, err
 	}
-	newer := slices.DeleteFunc(siblings, func(other stored) bool { return newestFirst(other.record, r.record) >= 0 })
-	if len(newer) >= maxTombstones {
-		return 0, s.store.remove(ctx, r.secret)
+	return 0, s.store.remove(ctx, r.secret)
+}
+
+// superfluous reports whether a record is a tombstone that is not among the newest
+// of its APIKey.
+func (s *sweeper) superfluous(ctx context.Context, r *apikey.Record) (bool, error) {
+	if r == nil || r.RetiredAt == nil {
+		return false, nil
 	}
-	return wait, nil
+	siblings, err := s.store.recordsOf(ctx, r.Owner.UID)
+	newer := slices.DeleteFunc(siblings, func(other stored) bool { return newestFirst(other.record, r) >= 0 })
+	return len(newer) >= maxTombstones, err
 }
 
 // sweepPending removes a Pending record that no ledger names. One that is named is

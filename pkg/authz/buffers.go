@@ -1,6 +1,8 @@
 package authz
 
 import (
+	"bufio"
+	"encoding/binary"
 	"net"
 
 	"google.golang.org/grpc/credentials"
@@ -58,21 +60,66 @@ func (c *clearingConn) Read(p []byte) (int, error) {
 	}
 	n := copy(p, c.buffer[c.r:c.w])
 	clear(c.buffer[c.r : c.r+n])
+	burnRegisters()
 	c.r += n
 	return n, nil
 }
 
-// wipingConn is a connection below TLS. It clears what is left of the buffer that
-// it reads into, in which crypto/tls decrypts in place: io.Reader allows to use all
-// of it "as scratch space". So the record buffer holds what was received last and
-// nothing older.
-type wipingConn struct{ net.Conn }
+// recordHeader is the size of a TLS record's header, in bytes; the last two are the
+// length of what follows (RFC 8446, section 5.1).
+const recordHeader = 5
+
+// wipingConn is a connection below TLS. crypto/tls reads records into one buffer,
+// decrypts them in place there, and clears nothing (Conn.rawInput, Go 1.26). Here
+// it gets a record's header with one read and the rest with the next, so that each
+// part it decrypts was seen as the buffer of a read. What is left behind the bytes
+// that were read is cleared at once, as io.Reader allows ("scratch space"); a buffer
+// that was exchanged for a larger one, and which nothing refers to any more, is
+// cleared then. So the buffer holds the record that came last and nothing older.
+type wipingConn struct {
+	net.Conn
+	// in is what was received, still encrypted.
+	in *bufio.Reader
+	// left of the part that is being read, and the part after it; both 0 between
+	// records.
+	left, next int
+	// last is the buffer of the last read, as far as it was seen.
+	last []byte
+}
+
+// newWipingConn wraps conn.
+func newWipingConn(conn net.Conn) *wipingConn {
+	return &wipingConn{Conn: conn, in: bufio.NewReaderSize(conn, readBufferSize)}
+}
 
 // Read implements [net.Conn].
-func (c wipingConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	clear(p[max(n, 0):])
+func (c *wipingConn) Read(p []byte) (int, error) {
+	c.follow(p[:cap(p)])
+	if c.left == 0 {
+		c.left, c.next = c.next, 0
+	}
+	if c.left == 0 {
+		header, err := c.in.Peek(recordHeader)
+		if err != nil {
+			return 0, err
+		}
+		c.left, c.next = recordHeader, int(binary.BigEndian.Uint16(header[recordHeader-2:]))
+	}
+	n, err := c.in.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	clear(p[n:])
 	return n, err
+}
+
+// follow notes the buffer that p is the end of, and clears the one before it.
+func (c *wipingConn) follow(p []byte) {
+	same := len(p) > 0 && len(c.last) > 0 && &p[len(p)-1] == &c.last[len(c.last)-1]
+	if !same {
+		clear(c.last)
+	}
+	if !same || len(p) > len(c.last) {
+		c.last = p
+	}
 }
 
 // clearingCredentials puts the connections above around those of other
@@ -83,7 +130,10 @@ type clearingCredentials struct {
 
 // ServerHandshake implements [credentials.TransportCredentials].
 func (c clearingCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := c.TransportCredentials.ServerHandshake(wipingConn{raw})
+	if c.Info().SecurityProtocol == "tls" {
+		raw = newWipingConn(raw)
+	}
+	conn, info, err := c.TransportCredentials.ServerHandshake(raw)
 	if err != nil {
 		return nil, nil, err
 	}

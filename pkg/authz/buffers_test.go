@@ -72,13 +72,35 @@ func TestClearingConnReadsLargeDirectly(t *testing.T) {
 	}
 }
 
+// record is a TLS record with a payload.
+func record(payload string) []byte {
+	return append([]byte{0x17, 3, 3, 0, byte(len(payload))}, payload...)
+}
+
+// TestWipingConn: a record comes in two reads; behind what was read there is
+// nothing, nor is there anything in a buffer that was exchanged for another.
 func TestWipingConn(t *testing.T) {
-	p := bytes.Repeat([]byte("old"), 10)
-	conn := wipingConn{&scriptedConn{chunks: [][]byte{[]byte("new")}, err: io.EOF}}
-	if n, err := conn.Read(p); n != 3 || err != nil || string(bytes.TrimRight(p, "\x00")) != "new" {
-		t.Errorf("read %d, %v: %q", n, err, p)
+	old := func(n int) []byte { return bytes.Repeat([]byte("o"), n) }
+	held := func(p []byte) string { return string(bytes.TrimRight(p, "\x00")) }
+	script := &scriptedConn{chunks: [][]byte{
+		append(record("one"), record("twotwo")[:3]...), record("twotwo")[3:], record(""), record("three")[:7], {1, 2},
+	}, err: io.EOF}
+	conn := newWipingConn(script)
+	next := func(p []byte, want string, wantErr error) {
+		t.Helper()
+		n, err := conn.Read(p)
+		if string(p[:n]) != want || err != wantErr || held(p[n:]) != "" {
+			t.Errorf("read %d, %v: %q, want %q", n, err, p, want)
+		}
 	}
-	if n, err := conn.Read(p); n != 0 || err != io.EOF || len(bytes.Trim(p, "\x00")) != 0 {
-		t.Errorf("read %d, %v: %q", n, err, p)
+	first, second := old(30), old(40)
+	next(first, "\x17\x03\x03\x00\x03", nil)
+	next(first[5:], "one", nil)
+	next(first[2:], "\x17\x03\x03\x00\x06", nil)
+	next(first[7:11], "twot", nil)
+	next(first[11:], "wo", nil)
+	if got := held(first); got != "\x17\x03\x17\x03\x03\x00\x06twotwo" {
+		t.Errorf("the buffer holds %q", got)
 	}
+	next(second, "\x17\x03\x03", io.ErrShortBuffer)
 }

@@ -122,6 +122,7 @@ func (d *Decider) digest(r *Request, token []byte) []apikey.Digest {
 	burnStack() // grow the stack now: growing copies it and clears nothing
 	digests := d.Keys.Digests(r.digests[:0], token)
 	burnStack()
+	burnRegisters()
 	return digests
 }
 

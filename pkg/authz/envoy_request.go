@@ -66,6 +66,7 @@ func (c *checkRequest) fill(data mem.BufferSlice) {
 			clear(small)
 		}
 	}
+	burnRegisters()
 }
 
 // release clears the message and gives the request back to the pool. No view into

@@ -48,13 +48,16 @@ func Compile(src *Source) (*Policy, error) {
 	if len(spec.Environments) > 0 {
 		p.defaultEnvironment = string(spec.Environments[0].Name)
 	}
-	p.grants = compileGrants(src.Namespace, spec, &p.scopes, found)
+	p.grants = (&grantCompiler{own: src.Namespace, spec: spec, scopes: &p.scopes, found: found}).compile()
 	var scheme string
 	p.credentials, scheme = compileCredentials(spec.Credentials, &p.identity, found)
 	checkErrors(&spec.Errors, found)
-	denials := newDenials(src.Name, scheme, &spec.Errors, compileBodies(spec.Errors.Bodies, found))
+	denials := &denials{
+		realm: src.Name, scheme: scheme, errors: &spec.Errors,
+		bodies: compileBodies(spec.Errors.Bodies, found), rendered: map[rendering]bodies{},
+	}
 	p.denials = denials.byReason()
-	p.routes = compileRules(spec, &p.scopes, denials, found)
+	p.routes = (&ruleCompiler{spec: spec, scopes: &p.scopes, denials: denials, found: found}).compile()
 	if err := found.err(); err != nil {
 		return nil, err
 	}

@@ -49,7 +49,9 @@ func (p *Policy) Denial(reason Reason, rule *Rule) *Denial {
 func GenericDenial(reason Reason) *Denial { return denialOf(generic, reason) }
 
 // generic maps reason → the answer where no policy resolves.
-var generic = newDenials("keygate", defaultScheme, &v1alpha1.Errors{}, nil).byReason()
+var generic = (&denials{
+	realm: "keygate", scheme: defaultScheme, errors: &v1alpha1.Errors{}, rendered: map[rendering]bodies{},
+}).byReason()
 
 // denialOf looks a denial up; what is no reason is answered as [Unavailable].
 func denialOf(m map[Reason]*Denial, reason Reason) *Denial {

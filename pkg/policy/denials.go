@@ -10,14 +10,12 @@ import (
 // defaultContentType is that of a problem document (RFC 9457, section 3).
 const defaultContentType = "application/problem+json"
 
-// denials makes the denials of one policy.
+// denials makes the denials of one policy. rendered must not be nil.
 type denials struct {
 	// realm and scheme of the challenge.
 	realm, scheme string
-	// contentType of all bodies.
-	contentType string
-	// docs is what {docs} stands for.
-	docs string
+	// errors says what the policy's denials have in common.
+	errors *v1alpha1.Errors
 	// bodies maps reason, status or "default" → the body given for it.
 	bodies map[string]*element
 	// rendered maps what a body is made from → the body, so that rules which say the
@@ -33,18 +31,6 @@ type rendering struct {
 
 // bodies are the two forms of one body.
 type bodies struct{ keyed, plain template }
-
-// newDenials prepares the denials of the policy that is named realm.
-func newDenials(realm, scheme string, e *v1alpha1.Errors, given map[string]*element) *denials {
-	d := &denials{
-		realm: realm, scheme: scheme, contentType: e.ContentType, docs: e.Docs,
-		bodies: given, rendered: map[rendering]bodies{},
-	}
-	if d.contentType == "" {
-		d.contentType = defaultContentType
-	}
-	return d
-}
 
 // byReason makes the denials that depend on no rule.
 func (d *denials) byReason() map[Reason]*Denial {
@@ -69,9 +55,13 @@ func (d *denials) insufficientScope(message string, scopes []string) *Denial {
 // denial makes one denial.
 func (d *denials) denial(o *outcome, message, scopes string) *Denial {
 	body := d.body(o, message, scopes)
+	contentType := d.errors.ContentType
+	if contentType == "" {
+		contentType = defaultContentType
+	}
 	return &Denial{
 		Status:      o.status,
-		ContentType: d.contentType,
+		ContentType: contentType,
 		Challenge:   d.challenge(o, scopes),
 		RetryAfter:  o.retryAfter,
 		keyed:       body.keyed,
@@ -124,7 +114,7 @@ func (d *denials) body(o *outcome, message, scopes string) bodies {
 // render makes both forms of a body.
 func (d *denials) render(chosen *element, o *outcome, message, scopes string) bodies {
 	known := map[placeholder]string{
-		reasonValue: string(o.reason), messageValue: message, docsValue: d.docs, requiredScopesValue: scopes,
+		reasonValue: string(o.reason), messageValue: message, docsValue: d.errors.Docs, requiredScopesValue: scopes,
 	}
 	if o.retryAfter > 0 {
 		known[retryAfterValue] = strconv.Itoa(o.retryAfter)

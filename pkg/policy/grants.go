@@ -102,52 +102,61 @@ func (s *scopes) divide(asked []string, granted ScopeSet) (has, missing []string
 // maxGrants is how many grants there can be, as in the schema of the API.
 const maxGrants = 32
 
-// compileGrants reads the grants of the policy in namespace own. Where there are
-// none, the namespace itself is granted everything.
-func compileGrants(own string, spec *v1alpha1.APIKeyPolicySpec, s *scopes, found *problems) []grant {
+// grantCompiler reads the grants of one policy.
+type grantCompiler struct {
+	// own is the policy's own namespace.
+	own    string
+	spec   *v1alpha1.APIKeyPolicySpec
+	scopes *scopes
+	found  *problems
+}
+
+// compile reads all grants. Where there are none, the policy's own namespace is
+// granted everything.
+func (c *grantCompiler) compile() []grant {
 	at := field.NewPath("spec", "grants")
-	if spec.Grants == nil {
-		return []grant{{namespace: own, scopes: s.all()}}
+	if c.spec.Grants == nil {
+		return []grant{{namespace: c.own, scopes: c.scopes.all()}}
 	}
-	if len(spec.Grants) == 0 {
-		found.add(at, "the list is empty: leave it out to grant the policy's own namespace everything, or fill it")
+	if len(c.spec.Grants) == 0 {
+		c.found.add(at, "the list is empty: leave it out to grant the policy's own namespace everything, or fill it")
 	}
-	if !checkSize(found, at, spec.Grants, maxGrants) {
+	if !checkSize(c.found, at, c.spec.Grants, maxGrants) {
 		return nil
 	}
 	var out []grant
-	for i := range spec.Grants {
-		out = append(out, compileGrant(own, at.Index(i), &spec.Grants[i], spec, s, found))
+	for i := range c.spec.Grants {
+		out = append(out, c.grant(at.Index(i), &c.spec.Grants[i]))
 	}
 	return out
 }
 
-// compileGrant reads one grant.
-func compileGrant(own string, at *field.Path, g *v1alpha1.Grant, spec *v1alpha1.APIKeyPolicySpec, s *scopes, found *problems) grant {
-	out := grant{scopes: s.all()}
-	out.namespace, out.selector = compileNamespaces(own, at.Child("namespaces"), &g.Namespaces, found)
-	checkNames(found, at.Child("scopes"), g.Scopes, maxScopes)
+// grant reads one grant.
+func (c *grantCompiler) grant(at *field.Path, g *v1alpha1.Grant) grant {
+	out := grant{scopes: c.scopes.all()}
+	out.namespace, out.selector = c.namespaces(at.Child("namespaces"), &g.Namespaces)
+	checkNames(c.found, at.Child("scopes"), g.Scopes, maxScopes)
 	if g.Scopes != nil {
-		s.declared(found, at.Child("scopes"), g.Scopes)
-		out.scopes = s.closure(texts(g.Scopes))
+		c.scopes.declared(c.found, at.Child("scopes"), g.Scopes)
+		out.scopes = c.scopes.closure(texts(g.Scopes))
 	}
-	checkNames(found, at.Child("environments"), g.Environments, maxEnvironments)
+	checkNames(c.found, at.Child("environments"), g.Environments, maxEnvironments)
 	if g.Environments != nil {
 		out.environments = texts(g.Environments)
 	}
 	for i, name := range g.Environments {
-		if !slices.ContainsFunc(spec.Environments, func(e v1alpha1.Environment) bool { return e.Name == name }) {
-			found.add(at.Child("environments").Index(i), "the environment %q is not declared: add it to spec.environments", name)
+		if !slices.ContainsFunc(c.spec.Environments, func(e v1alpha1.Environment) bool { return e.Name == name }) {
+			c.found.add(at.Child("environments").Index(i), "the environment %q is not declared: add it to spec.environments", name)
 		}
 	}
 	return out
 }
 
-// compileNamespaces reads which namespaces a grant is for: one of that name, or else
-// those that the selector matches.
-func compileNamespaces(own string, at *field.Path, n *v1alpha1.GrantNamespaces, found *problems) (string, labels.Selector) {
+// namespaces reads which namespaces a grant is for: the one of that name, or, where
+// that is "", those that the selector matches.
+func (c *grantCompiler) namespaces(at *field.Path, n *v1alpha1.GrantNamespaces) (string, labels.Selector) {
 	if (n.From == v1alpha1.NamespacesSelector) != (n.Selector != nil) {
-		found.add(at.Child("selector"), "selector goes with from: Selector, and only with it")
+		c.found.add(at.Child("selector"), "selector goes with from: Selector, and only with it")
 	}
 	switch n.From {
 	case v1alpha1.NamespacesAll:
@@ -155,12 +164,12 @@ func compileNamespaces(own string, at *field.Path, n *v1alpha1.GrantNamespaces, 
 	case v1alpha1.NamespacesSelector:
 		selector, err := metav1.LabelSelectorAsSelector(n.Selector)
 		if err != nil {
-			found.add(at.Child("selector"), "correct the label selector: %v", err)
+			c.found.add(at.Child("selector"), "correct the label selector: %v", err)
 		}
 		return "", selector
 	case v1alpha1.NamespacesSame, "":
 	default:
-		found.add(at.Child("from"), "%q is not possible: write Same, All or Selector", n.From)
+		c.found.add(at.Child("from"), "%q is not possible: write Same, All or Selector", n.From)
 	}
-	return own, nil
+	return c.own, nil
 }

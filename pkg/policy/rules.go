@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"unicode/utf8"
+
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"keygate.dev/keygate/api/v1alpha1"
@@ -21,7 +23,9 @@ type ruleCompiler struct {
 	scopes  *scopes
 	denials *denials
 	found   *problems
-	routes  *node
+
+	// routes is the tree of the paths so far.
+	routes *node
 	// taken maps route → the place of the path that has it.
 	taken map[route]place
 }
@@ -40,21 +44,15 @@ func (p place) at() *field.Path {
 	return field.NewPath("spec", "rules").Index(p.rule).Child("paths").Index(p.path)
 }
 
-// compileRules makes all rules, and the tree of their paths.
-func compileRules(spec *v1alpha1.APIKeyPolicySpec, s *scopes, d *denials, found *problems) *node {
-	c := &ruleCompiler{spec: spec, scopes: s, denials: d, found: found, routes: &node{}, taken: map[route]place{}}
-	c.compile()
-	return c.routes
-}
-
-// compile makes all rules.
-func (c *ruleCompiler) compile() {
+// compile makes all rules, and returns the tree of their paths.
+func (c *ruleCompiler) compile() *node {
+	c.routes, c.taken = &node{}, map[route]place{}
 	at := field.NewPath("spec", "rules")
 	if len(c.spec.Rules) == 0 {
 		c.found.add(at, "there is no rule: add one, because what no rule matches is denied")
 	}
 	if !checkSize(c.found, at, c.spec.Rules, maxRules) {
-		return
+		return nil
 	}
 	basePath := string(c.spec.BasePath)
 	if basePath == "" {
@@ -70,6 +68,7 @@ func (c *ruleCompiler) compile() {
 		}
 		c.route(i, base, r, c.rule(at.Index(i), r))
 	}
+	return c.routes
 }
 
 // checkBasePath notes a base path that no request could begin with.
@@ -86,8 +85,8 @@ func checkBasePath(found *problems, at *field.Path, base string) {
 func (c *ruleCompiler) rule(at *field.Path, r *v1alpha1.Rule) *Rule {
 	checkNames(c.found, at.Child("scopes"), r.Scopes, maxRuleScopes)
 	checkNames(c.found, at.Child("anyScope"), r.AnyScope, maxRuleScopes)
-	if len(r.Message) > maxMessage {
-		c.found.add(at.Child("message"), "it has %d bytes, and %d at the most are possible: shorten it", len(r.Message), maxMessage)
+	if n := utf8.RuneCountInString(r.Message); n > maxMessage {
+		c.found.add(at.Child("message"), "it has %d characters, and %d at the most are possible: shorten it", n, maxMessage)
 	}
 	demands := 0
 	for _, there := range []bool{r.Scopes != nil, r.AnyScope != nil, r.AnyKey, r.Anonymous} {

@@ -64,6 +64,11 @@ func (r *keys) settle(ctx context.Context, key *v1alpha1.APIKey) (time.Duration,
 	if !key.DeletionTimestamp.IsZero() {
 		return 0, r.retire(ctx, w)
 	}
+	if len(w.records) > 0 {
+		if err := r.hold(ctx, key); err != nil {
+			return 0, err // somebody cut the finalizer of a living APIKey
+		}
+	}
 	want := decide(&w.facts)
 	if err := r.apply(ctx, w, want); err != nil {
 		return 0, err

@@ -42,10 +42,7 @@ func (e *events) normal(about runtime.Object, reason, action, note string, args 
 }
 
 func (e *events) warn(about runtime.Object, reason, action, note string) {
-	if len(note) > maxNote {
-		note = note[:maxNote]
-	}
-	e.recorder.Eventf(about, nil, corev1.EventTypeWarning, reason, action, "%s", note)
+	e.recorder.Eventf(about, nil, corev1.EventTypeWarning, reason, action, "%s", atMost(maxNote, note))
 }
 
 // issued tells of a token that works from now on.

@@ -63,13 +63,17 @@ func (r *keys) observeLedger(ctx context.Context, w *world) (err error) {
 	return nil
 }
 
-// observeNamed finds out whether the record that the ledger names is there but
-// unreadable, or, where nothing is named, one that may be the APIKey's is.
+// observeNamed finds out, where nothing was delivered, whether the record that the
+// ledger names is there but unreadable, or, where nothing is named, one that may be
+// the APIKey's is.
 func (r *keys) observeNamed(ctx context.Context, w *world) error {
-	if len(w.records) > 0 || w.unreadable != "" {
+	if elected := w.elect(); w.unreadable != "" || elected != nil && elected.State != apikey.Pending {
 		return nil
 	}
 	if entry, known := w.entry(); known {
+		if w.secretOf(entry.Digest) != nil {
+			return nil
+		}
 		secret, err := r.store.cached(ctx, keysecret.RecordName(entry.Digest))
 		if err == nil && secret != nil {
 			w.unreadable = secret.Name

@@ -108,6 +108,21 @@ func TestDeleteWithoutDelivery(t *testing.T) {
 	}
 }
 
+// Who cuts the finalizer of a living APIKey gains nothing.
+func TestFinalizerIsPutBack(t *testing.T) {
+	c := newCluster(t)
+	c.start()
+	key := c.issued("cut")
+	c.patch(key, `{"metadata":{"finalizers":null}}`)
+	c.eventually(func() error {
+		must(t, c.get(key))
+		if len(key.Finalizers) != 1 || key.Finalizers[0] != finalizer {
+			return fmt.Errorf("finalizers: %v", key.Finalizers)
+		}
+		return nil
+	})
+}
+
 // A finalizer that was cut by hand leaves orphans. They are found at once, and after
 // a restart.
 func TestOrphans(t *testing.T) {
@@ -121,6 +136,7 @@ func TestOrphans(t *testing.T) {
 			}
 			c.patch(key, `{"metadata":{"finalizers":null}}`)
 			must(t, c.admin.Delete(t.Context(), key))
+			c.gone(key)
 			again := c.apply(c.newKey("cut", func(s *v1alpha1.APIKeySpec) { s.Delivery.SecretName = "another" })).(*v1alpha1.APIKey)
 			if !running {
 				c.start()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -15,6 +16,10 @@ import (
 	"keygate.dev/keygate/api/v1alpha1"
 	"keygate.dev/keygate/pkg/apikey"
 )
+
+// maxMessage is the longest message of a condition, in bytes: a quarter of what the
+// API takes (metav1.Condition), so that many objects can be listed.
+const maxMessage = 8 << 10
 
 // maxKeys is how many tokens a status lists.
 const maxKeys = 16
@@ -27,8 +32,8 @@ func (r *keys) report(ctx context.Context, key *v1alpha1.APIKey, want *desired) 
 	if equality.Semantic.DeepEqual(base.Status, key.Status) {
 		return nil
 	}
-	if err := r.store.client.Status().Patch(ctx, key, client.MergeFrom(base), fieldOwner); err != nil {
-		return fmt.Errorf("write the status: %w", client.IgnoreNotFound(err))
+	if err := r.store.client.Status().Patch(ctx, key, client.MergeFrom(base), fieldOwner); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("write the status: %w", err)
 	}
 	r.events.reported(key, base.Status.Conditions, key.Status.Conditions)
 	return nil
@@ -51,22 +56,25 @@ func statusOf(key *v1alpha1.APIKey, want *desired, now time.Time) {
 }
 
 // conditions are the wanted ones, with the transition times of those in old that
-// have not changed.
+// have not turned.
 func conditions(old []metav1.Condition, generation int64, now time.Time, want ...metav1.Condition) []metav1.Condition {
-	result := make([]metav1.Condition, 0, len(want))
-	for _, condition := range want {
-		if before := meta.FindStatusCondition(old, condition.Type); before != nil {
-			result = append(result, *before)
-		}
+	for i := range want {
+		condition := &want[i]
 		condition.ObservedGeneration = generation
-		condition.LastTransitionTime = metav1.Time{}
-		before := meta.FindStatusCondition(result, condition.Type)
-		if before == nil || before.Status != condition.Status || before.LastTransitionTime.After(now) {
-			condition.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
+		condition.Message = atMost(maxMessage, condition.Message)
+		condition.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
+		before := meta.FindStatusCondition(old, condition.Type)
+		if before != nil && before.Status == condition.Status && !before.LastTransitionTime.After(now) {
+			condition.LastTransitionTime = before.LastTransitionTime
 		}
-		meta.SetStatusCondition(&result, condition)
 	}
-	return result
+	return want
+}
+
+// atMost is the first n bytes of a text, or a little less where that would cut a
+// character in two.
+func atMost(n int, text string) string {
+	return strings.ToValidUTF8(text[:min(n, len(text))], "")
 }
 
 // issuedKeys are the tokens that were delivered, or are about to be: newest first.

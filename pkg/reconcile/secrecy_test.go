@@ -1,0 +1,156 @@
+package reconcile
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"keygate.dev/keygate/api/v1alpha1"
+)
+
+// lines collects what is logged. Safe for concurrent use.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// TestTokenIsNowhereElse looks for the token of a key, through all that can happen
+// to it, in the log, the metrics and every object but its delivery Secret.
+func TestTokenIsNowhereElse(t *testing.T) {
+	c := newCluster(t)
+	log, registry := &lines{}, prometheus.NewPedanticRegistry()
+	c.start(func(o *Options) {
+		o.Log = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug - 10}))
+		o.Registerer = registry
+	})
+	taken := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "secret"}}
+	c.apply(taken)
+	key := c.apply(c.newKey("secret")).(*v1alpha1.APIKey)
+	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonDeliveryConflict)
+	must(t, c.admin.Delete(t.Context(), taken))
+	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
+	delivery, err := c.delivery(key)
+	must(t, err)
+	token := delivery.Data[tokenField]
+	c.patch(key, `{"spec":{"state":"Revoked"}}`)
+	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonRevoked)
+	c.hasEvents(key, eventIssued, eventRevoked)
+
+	if !strings.Contains(log.String(), "Starting workers") {
+		t.Fatal("nothing was logged")
+	}
+	found := func(where, text string) {
+		// The hint may show the first few; the rest must not be anywhere.
+		for _, form := range []string{string(token[8:]), base64.StdEncoding.EncodeToString(token)} {
+			if strings.Contains(text, form) {
+				t.Errorf("the token is in %s", where)
+			}
+		}
+	}
+	found("the log", log.String())
+	families, err := registry.Gather()
+	must(t, err)
+	for _, family := range families {
+		found("the metrics", family.String())
+	}
+	for _, list := range []client.ObjectList{&corev1.SecretList{}, &corev1.EventList{}, &v1alpha1.APIKeyList{}, &v1alpha1.APIKeyPolicyList{}} {
+		must(t, c.admin.List(t.Context(), list))
+		if secrets, ok := list.(*corev1.SecretList); ok {
+			for i := range secrets.Items {
+				if secrets.Items[i].UID == delivery.UID {
+					secrets.Items[i].Data = nil
+				}
+				for _, value := range secrets.Items[i].Data {
+					found("a Secret's data", string(value))
+				}
+			}
+		}
+		text, err := json.Marshal(list)
+		must(t, err)
+		found("an object", string(text))
+	}
+}
+
+// An admission webhook may answer with what it refused.
+func TestRedact(t *testing.T) {
+	token := []byte("sk_0123456789")
+	encoded := base64.StdEncoding.EncodeToString(token)
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"none":                {nil, ""},
+		"harmless":            {errors.New("exceeded quota"), "exceeded quota"},
+		"a refusal":           {&refusal{"DeliveryFailed", "exceeded quota"}, "DeliveryFailed: exceeded quota"},
+		"echoed":              {errors.New("denied: " + string(token)), "deliver: the API server's answer holds the token"},
+		"echoed in base64":    {errors.New(`{"data":{"token":"` + encoded + `"}}`), "deliver: the API server's answer holds the token"},
+		"echoed by a refusal": {&refusal{"DeliveryFailed", "denied: " + encoded}, "DeliveryFailed: the API server refuses the delivery Secret, and its answer holds the token"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			if err := redact(token, test.err); err != nil {
+				got = err.Error()
+			}
+			if got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestConditions(t *testing.T) {
+	old := []metav1.Condition{
+		{Type: "Ready", Status: "True", Reason: "Active", LastTransitionTime: metav1.NewTime(noon.Add(-time.Hour))},
+		{Type: "Blessed", Status: "True"},
+	}
+	for name, test := range map[string]struct {
+		want metav1.Condition
+		at   time.Time
+	}{
+		"the same":         {yes("Ready", "Active", "still"), noon.Add(-time.Hour)},
+		"another reason":   {yes("Ready", "Other", "still"), noon.Add(-time.Hour)},
+		"turned":           {no("Ready", "Expired", "no more"), noon},
+		"new":              {yes("Delivered", "Delivered", "there"), noon},
+		"turned, too long": {no("Ready", "Invalid", strings.Repeat("ä", maxMessage)), noon},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := conditions(old, 7, noon, test.want)
+			want := test.want
+			want.ObservedGeneration, want.LastTransitionTime = 7, metav1.NewTime(test.at)
+			if len(want.Message) > maxMessage {
+				want.Message = strings.Repeat("ä", maxMessage/2)
+			}
+			if diff := cmp.Diff([]metav1.Condition{want}, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	forged := []metav1.Condition{{Type: "Ready", Status: "True", LastTransitionTime: metav1.NewTime(noon.Add(time.Hour))}}
+	if got := conditions(forged, 1, noon, yes("Ready", "Active", "")); !got[0].LastTransitionTime.Time.Equal(noon) {
+		t.Errorf("turned in the future: %s", got[0].LastTransitionTime)
+	}
+}

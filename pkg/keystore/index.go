@@ -21,7 +21,7 @@ type indexShard struct {
 	mu sync.RWMutex
 	// versions: digest → resourceVersion, never 0.
 	versions map[apikey.Digest]uint64
-	// deletions counts removals; see admit.
+	// deletions counts deletions that were heard of; see admit.
 	deletions uint64
 }
 
@@ -78,7 +78,7 @@ func (x *index) deletions(d apikey.Digest) uint64 {
 }
 
 // admit takes in what a live read of a digest says that may not be indexed yet. A
-// read that began after the last removal can't be older than that removal; of one
+// read that began after the last deletion can't be older than that deletion; of one
 // that began before, nobody knows, so it is not taken in. It reports whether the
 // record was news.
 func (x *index) admit(d apikey.Digest, version, deletions uint64) bool {
@@ -105,12 +105,12 @@ func (x *index) remove(d apikey.Digest, version uint64) bool {
 	s := x.shard(d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.deletions++ // of an unknown one too: a read of it may be on its way
 	known := s.versions[d]
 	if known == 0 || known > version {
 		return false
 	}
 	delete(s.versions, d)
-	s.deletions++
 	return true
 }
 
@@ -152,7 +152,7 @@ func (s *indexShard) replace(items []*item, at uint64) (gone []apikey.Digest) {
 		}
 	}
 	s.versions = versions
-	s.deletions += uint64(len(gone))
+	s.deletions++ // whatever is not listed was deleted
 	return gone
 }
 

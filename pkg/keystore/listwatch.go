@@ -86,7 +86,9 @@ func (l *listWatch) ListWithContext(ctx context.Context, _ metav1.ListOptions) (
 	if err == nil {
 		err = notBefore(list, seen)
 	}
-	l.metrics.listed(err)
+	if ctx.Err() == nil {
+		l.metrics.listed(err)
+	}
 	return list, err
 }
 
@@ -110,6 +112,9 @@ func notBefore(list runtime.Object, seen uint64) error {
 func (l *listWatch) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	options.FieldSelector = l.selector
 	w, err := l.secrets.Watch(ctx, options)
+	if ctx.Err() != nil && err != nil {
+		return watch.NewFake(), nil // it is over, which is no error: the reflector will see
+	}
 	l.metrics.watched(err)
 	if err != nil {
 		return nil, withoutQuery(err)

@@ -22,7 +22,7 @@ type policies struct {
 	mu sync.Mutex
 	// known: name of the Secret → the policy in it.
 	known map[string]knownPolicy
-	// deletions counts removals; see admit.
+	// deletions counts deletions that were heard of; see admit.
 	deletions uint64
 	// table of all that is known.
 	table atomic.Pointer[policy.Table]
@@ -99,12 +99,12 @@ func (p *policies) putLocked(it *item) bool {
 func (p *policies) remove(name string, version uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.deletions++ // of an unknown one too: a read of it may be on its way
 	old, found := p.known[name]
 	if !found || old.version > version {
 		return false
 	}
 	delete(p.known, name)
-	p.deletions++
 	p.tabulateLocked()
 	return true
 }
@@ -125,9 +125,9 @@ func (p *policies) replace(items []*item, at uint64) {
 	for name, known := range p.known {
 		if !listed[name] && known.version <= at {
 			delete(p.known, name)
-			p.deletions++
 		}
 	}
+	p.deletions++ // whatever is not listed was deleted
 	p.tabulateLocked()
 }
 

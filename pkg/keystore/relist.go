@@ -40,6 +40,8 @@ type relister struct {
 	names   metadata.ResourceInterface
 	get     func(ctx context.Context, name string) (*corev1.Secret, error)
 	timeout time.Duration
+	// limit of differences; see maxRepairs.
+	limit   int
 	feed    *feed
 	metrics *metrics
 	log     *slog.Logger
@@ -72,7 +74,7 @@ func (r *relister) relist(ctx context.Context) error {
 		return err
 	}
 	differing := slices.Concat(listed.differing, listed.missing(r.feed))
-	if len(differing) > maxRepairs {
+	if len(differing) > r.limit {
 		r.log.Error("the watch has lost many changes: everything is listed anew", "differing", len(differing))
 		r.metrics.relists.WithLabelValues(relistFull).Inc()
 		r.feed.relistAll()

@@ -122,7 +122,7 @@ func New(o Options) (*Store, error) {
 	s.fetcher = &fetcher{get: get, timeout: o.FetchTimeout, decoder: decoder, feed: s.feed}
 	s.relister = &relister{
 		names: o.Metadata.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(o.KeysNamespace),
-		get:   get, timeout: o.FetchTimeout, feed: s.feed, metrics: s.metrics, log: o.Log,
+		get:   get, timeout: o.FetchTimeout, limit: maxRepairs, feed: s.feed, metrics: s.metrics, log: o.Log,
 	}
 	s.metrics.observe(s)
 	return s, nil

@@ -11,6 +11,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.policyRef.name`
 // +kubebuilder:printcolumn:name="Hint",type=string,JSONPath=`.status.hint`
 // +kubebuilder:printcolumn:name="Scopes",type=string,JSONPath=`.status.scopes`
+// +kubebuilder:printcolumn:name="Plan",type=string,JSONPath=`.status.plan`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
@@ -72,6 +73,11 @@ type APIKeySpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	Scopes []ScopeName `json:"scopes,omitempty"`
+
+	// plan is one of the policy's. Default: the policy's defaultPlan. Refused where the
+	// environment has a plan of its own.
+	// +optional
+	Plan PlanName `json:"plan,omitempty"`
 
 	// expiresAt is when the key stops working, an RFC 3339 time such as
 	// "2027-01-01T00:00:00Z", judged on each request. Absent: never.
@@ -208,6 +214,10 @@ type APIKeyStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Scopes []ScopeName `json:"scopes,omitempty"`
+
+	// plan that is in force.
+	// +optional
+	Plan PlanName `json:"plan,omitempty"`
 
 	// expiresAt is when the key stops working.
 	// +optional

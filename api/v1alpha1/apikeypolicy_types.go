@@ -42,12 +42,17 @@ type APIKeyPolicyList struct {
 // APIKeyPolicySpec describes an API that is reached with API keys.
 //
 // +kubebuilder:validation:XValidation:rule="self.keyFormat == oldSelf.keyFormat",fieldPath=".keyFormat",message="keyFormat is immutable: apply a new APIKeyPolicy for another format"
-// +kubebuilder:validation:XValidation:rule="oldSelf.environments.all(o, self.environments.exists(n, n.name == o.name && n.prefix == o.prefix))",fieldPath=".environments",message="environments can be added, but never changed or removed"
+// +kubebuilder:validation:XValidation:rule="oldSelf.environments.all(o, self.environments.exists(n, n.name == o.name && n.prefix == o.prefix && has(n.plan) == has(o.plan) && (!has(n.plan) || n.plan == o.plan)))",fieldPath=".environments",message="environments can be added, but never changed or removed"
 // +kubebuilder:validation:XValidation:rule="self.environments.all(a, self.environments.all(b, a.name == b.name || !a.prefix.startsWith(b.prefix)))",fieldPath=".environments",message="no environment's prefix may be the beginning of another's"
 // +kubebuilder:validation:XValidation:rule="self.rules.all(r, (!has(r.scopes) || r.scopes.all(s, has(self.scopes) && self.scopes.exists(d, d.name == s))) && (!has(r.anyScope) || r.anyScope.all(s, has(self.scopes) && self.scopes.exists(d, d.name == s))))",fieldPath=".rules",message="a rule names a scope that spec.scopes does not declare"
 // +kubebuilder:validation:XValidation:rule="!has(self.scopes) || self.scopes.all(c, !has(c.includes) || c.includes.all(i, self.scopes.exists(d, d.name == i)))",fieldPath=".scopes",message="includes names a scope that spec.scopes does not declare"
 // +kubebuilder:validation:XValidation:rule="!has(self.grants) || self.grants.all(g, !has(g.scopes) || g.scopes.all(s, has(self.scopes) && self.scopes.exists(d, d.name == s)))",fieldPath=".grants",message="a grant names a scope that spec.scopes does not declare"
 // +kubebuilder:validation:XValidation:rule="!has(self.grants) || self.grants.all(g, !has(g.environments) || g.environments.all(e, self.environments.exists(d, d.name == e)))",fieldPath=".grants",message="a grant names an environment that spec.environments does not declare"
+// +kubebuilder:validation:XValidation:rule="!has(self.grants) || self.grants.all(g, !has(g.plans) || g.plans.all(n, has(self.plans) && self.plans.exists(d, d.name == n)))",fieldPath=".grants",message="a grant names a plan that spec.plans does not declare"
+// +kubebuilder:validation:XValidation:rule="self.environments.all(e, !has(e.plan) || (has(self.plans) && self.plans.exists(d, d.name == e.plan)))",fieldPath=".environments",message="an environment names a plan that spec.plans does not declare"
+// +kubebuilder:validation:XValidation:rule="self.rules.all(r, !has(r.plan) || (has(self.plans) && self.plans.exists(d, d.name == r.plan)))",fieldPath=".rules",message="a rule names a plan that spec.plans does not declare"
+// +kubebuilder:validation:XValidation:rule="!has(self.plans) || self.plans.all(p, !has(p.includes) || p.includes.all(i, self.plans.exists(d, d.name == i)))",fieldPath=".plans",message="includes names a plan that spec.plans does not declare"
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultPlan) || (has(self.plans) && self.plans.exists(d, d.name == self.defaultPlan))",fieldPath=".defaultPlan",message="defaultPlan names a plan that spec.plans does not declare"
 type APIKeyPolicySpec struct {
 	// hosts are the requests' hosts that this policy decides: exact, or with a
 	// wildcard as first label ("*.example.com" is every name below example.com).
@@ -79,7 +84,7 @@ type APIKeyPolicySpec struct {
 	// +kubebuilder:default={{header: {name: Authorization, scheme: Bearer}}}
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
-	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.header.name.lowerAscii() == b.header.name.lowerAscii()))",message="two credentials name the same header"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, has(a.header) && has(b.header) && a.header.name.lowerAscii() == b.header.name.lowerAscii() || has(a.query) && has(b.query) && a.query.name == b.query.name))",message="two credentials name the same place"
 	Credentials []Credential `json:"credentials,omitempty"`
 
 	// keyFormat is the shape of the tokens that are minted. Immutable.
@@ -112,6 +117,36 @@ type APIKeyPolicySpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=128
 	Rules []Rule `json:"rules"`
+
+	// preflight says what becomes of CORS preflight requests that carry no key: Deny,
+	// or Allow (an OPTIONS request with Origin and Access-Control-Request-Method is let
+	// through to the upstream, anonymously).
+	// +optional
+	// +kubebuilder:default=Deny
+	Preflight PreflightPolicy `json:"preflight,omitempty"`
+
+	// requireTLS: true refuses requests that did not reach Envoy over TLS.
+	// +optional
+	RequireTLS bool `json:"requireTLS,omitempty"`
+
+	// defaultPlan is the plan of keys that ask for none.
+	// +optional
+	DefaultPlan PlanName `json:"defaultPlan,omitempty"`
+
+	// plans are levels of service: what rules may ask for, and how many requests a
+	// key may make.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	Plans []Plan `json:"plans,omitempty"`
+
+	// limitFailure says what becomes of requests whose limit cannot be judged, as when
+	// Redis is away: FailClosed (they are unavailable) or FailOpen (they are let
+	// through, uncounted).
+	// +optional
+	// +kubebuilder:default=FailClosed
+	LimitFailure LimitFailure `json:"limitFailure,omitempty"`
 
 	// upstream says what the API behind Envoy is told about the caller.
 	// +optional
@@ -161,6 +196,82 @@ type Method string
 // +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 type EnvironmentName string
 
+// PlanName names one of a policy's plans.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+type PlanName string
+
+// PreflightPolicy is what becomes of CORS preflight requests.
+//
+// +kubebuilder:validation:Enum=Deny;Allow
+type PreflightPolicy string
+
+// What becomes of CORS preflight requests.
+const (
+	PreflightDeny  PreflightPolicy = "Deny"
+	PreflightAllow PreflightPolicy = "Allow"
+)
+
+// LimitFailure is what becomes of requests whose limit cannot be judged.
+//
+// +kubebuilder:validation:Enum=FailClosed;FailOpen
+type LimitFailure string
+
+// What becomes of requests whose limit cannot be judged.
+const (
+	LimitFailClosed LimitFailure = "FailClosed"
+	LimitFailOpen   LimitFailure = "FailOpen"
+)
+
+// Plan is a level of service.
+type Plan struct {
+	// name of the plan, such as business.
+	// +required
+	Name PlanName `json:"name"`
+
+	// description says what the plan is.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Description string `json:"description,omitempty"`
+
+	// includes are lesser plans: rules that ask for one of them are satisfied by this
+	// one, too. Limits are not inherited.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Includes []PlanName `json:"includes,omitempty"`
+
+	// limits say how many requests each APIKey may make, its tokens together; each of
+	// them holds. Absent: as many as it likes.
+	// +optional
+	// +listType=map
+	// +listMapKey=per
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4
+	Limits []Limit `json:"limits,omitempty"`
+}
+
+// Limit is a number of requests within a window, which opens at a key's first
+// request.
+type Limit struct {
+	// requests that are allowed within the window.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000000
+	Requests int64 `json:"requests"`
+
+	// per is how long the window lasts, such as "1s", "1h" or "24h": at least a second.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="per must be a duration of at least a second, such as 1h"
+	Per metav1.Duration `json:"per"`
+}
+
 // Grant lets the APIKeys of some namespaces have some of the policy's scopes in
 // some of its environments.
 type Grant struct {
@@ -182,6 +293,13 @@ type Grant struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Environments []EnvironmentName `json:"environments,omitempty"`
+
+	// plans that are granted. Absent: every plan.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Plans []PlanName `json:"plans,omitempty"`
 }
 
 // GrantNamespaces selects namespaces.
@@ -211,11 +329,30 @@ const (
 	NamespacesSelector NamespacesFrom = "Selector"
 )
 
-// Credential is one place where callers may put the key.
+// Credential is one place where callers may put the key: a header or a query
+// parameter.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.header) != has(self.query)",message="a credential is either a header or a query parameter"
 type Credential struct {
 	// header carries the key.
+	// +optional
+	Header *CredentialHeader `json:"header,omitempty"`
+
+	// query parameter that carries the key. Keys in URLs end up in logs and histories:
+	// prefer a header.
+	// +optional
+	Query *CredentialQuery `json:"query,omitempty"`
+}
+
+// CredentialQuery is a query parameter that carries a key.
+type CredentialQuery struct {
+	// name of the parameter, as it is written: case matters, and no encoding of it is
+	// taken for it.
 	// +required
-	Header CredentialHeader `json:"header"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._~-]+$`
+	Name string `json:"name"`
 }
 
 // CredentialHeader is a request header that carries a key.
@@ -237,8 +374,8 @@ type CredentialHeader struct {
 	Scheme string `json:"scheme,omitempty"`
 }
 
-// KeyFormat is the shape of minted tokens: the environment's prefix, then a
-// secret of random characters.
+// KeyFormat is the shape of minted tokens: the environment's prefix, a public id
+// and an underscore if there is an idLength, then a secret of random characters.
 //
 // +kubebuilder:validation:XValidation:rule="self.encoding == 'Hex' ? self.length >= 32 : self.length >= 22",fieldPath=".length",message="the secret must have at least 128 random bits: 32 characters with Hex, 22 with Base62"
 type KeyFormat struct {
@@ -254,6 +391,13 @@ type KeyFormat struct {
 	// +kubebuilder:validation:Minimum=22
 	// +kubebuilder:validation:Maximum=256
 	Length int32 `json:"length,omitempty"`
+
+	// idLength is the number of random characters of a public part between prefix and
+	// secret: 6 gives sk_live_abc123_…; it counts for nothing in the secret's strength.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=32
+	IDLength int32 `json:"idLength,omitempty"`
 }
 
 // Encoding is the alphabet of a secret.
@@ -279,6 +423,10 @@ type Environment struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._~-]+$`
 	Prefix string `json:"prefix"`
+
+	// plan that every key of the environment has, whatever it asks for.
+	// +optional
+	Plan PlanName `json:"plan,omitempty"`
 }
 
 // Scope is a permission that keys can have.
@@ -304,6 +452,7 @@ type Scope struct {
 // and anonymous.
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.scopes) ? 1 : 0) + (has(self.anyScope) ? 1 : 0) + (has(self.anyKey) ? 1 : 0) + (has(self.anonymous) ? 1 : 0) == 1",message="a rule has exactly one of scopes, anyScope, anyKey and anonymous"
+// +kubebuilder:validation:XValidation:rule="!(has(self.plan) && has(self.anonymous))",message="an anonymous rule asks for no plan"
 type Rule struct {
 	// methods that the rule is for. Absent: every method for which no rule of the
 	// same path names it.
@@ -350,8 +499,20 @@ type Rule struct {
 	// +kubebuilder:validation:Enum=true
 	Anonymous bool `json:"anonymous,omitempty"`
 
-	// message is what a caller that lacks the scope is told, in place of the
-	// general message.
+	// plan that the key must have, or one that includes it.
+	// +optional
+	Plan PlanName `json:"plan,omitempty"`
+
+	// cost is how many requests one request counts for against the plan's limits; 0:
+	// it is not counted.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	Cost *int32 `json:"cost,omitempty"`
+
+	// message is what a caller that lacks the scope or the plan is told, in place of
+	// the general message.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Message string `json:"message,omitempty"`
@@ -392,12 +553,36 @@ type Errors struct {
 
 	// bodies are JSON, chosen by reason ("insufficient_scope"), else by status
 	// ("403"), else "default". String values may hold placeholders: {requestId}
-	// {reason} {message} {docs} {requiredScopes} {retryAfter} {keyId}. A value whose
+	// {reason} {message} {docs} {requiredScopes} {requiredPlan} {retryAfter} {limit} {keyId}. A value whose
 	// placeholder has nothing to put in is left out with its member. Where none is
 	// given: a problem document (RFC 9457).
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	Bodies map[string]apiextensionsv1.JSON `json:"bodies,omitempty"`
+
+	// headers are added to every denial.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Headers []ErrorHeader `json:"headers,omitempty"`
+}
+
+// ErrorHeader is a response header of denials.
+type ErrorHeader struct {
+	// name of the header, in lower case.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="!(self in ['content-type', 'content-length', 'transfer-encoding', 'connection', 'upgrade', 'trailer', 'te', 'host', 'www-authenticate', 'retry-after', 'x-request-id', 'ratelimit', 'ratelimit-policy', 'grpc-status', 'grpc-message', 'grpc-status-details-bin']) && !self.startsWith('x-envoy-')",message="this header is set by Keygate or belongs to the protocol"
+	Name string `json:"name"`
+
+	// value of the header: visible ASCII and spaces.
+	// +required
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[!-~]([ -~]*[!-~])?$`
+	Value string `json:"value"`
 }
 
 // APIKeyPolicyStatus says whether a policy's spec is in force.

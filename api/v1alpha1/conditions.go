@@ -37,6 +37,9 @@ const (
 	ReasonScopesNotGranted = "ScopesNotGranted"
 	// ReasonEnvironmentNotGranted: the environment is not declared or not granted.
 	ReasonEnvironmentNotGranted = "EnvironmentNotGranted"
+	// ReasonPlanNotGranted: the plan is not declared, not granted, or not to be chosen
+	// in the key's environment.
+	ReasonPlanNotGranted = "PlanNotGranted"
 	// ReasonDeliveryConflict: the delivery Secret's name is taken by a Secret that
 	// this APIKey does not own.
 	ReasonDeliveryConflict = "DeliveryConflict"

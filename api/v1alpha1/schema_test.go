@@ -286,7 +286,7 @@ func TestAPIKeyPolicyOnCreation(t *testing.T) {
 		"no grant in the list":             {goodPolicy[strings.Index(goodPolicy, "  grants:"):strings.Index(goodPolicy, "  credentials:")], "  grants: []\n", "grants"},
 		"a selector with All":              {"from: All}", "from: All, selector: {}}", "selector goes with"},
 		"Selector without a selector":      {"from: All}", "from: Selector}", "selector goes with"},
-		"a credential twice":               {"X-API-Key", "authorization", "same header"},
+		"a credential twice":               {"X-API-Key", "authorization", "same place"},
 		"a credential in a host":           {"X-API-Key", "Host", "belongs to the protocol"},
 		"a credential in Envoy's header":   {"X-API-Key", "X-Envoy-Key", "belongs to the protocol"},
 		"a credential with an underscore":  {"X-API-Key", "x_api_key", "name"},

@@ -59,6 +59,8 @@ type Record struct {
 	Environment string `json:"environment"`
 	// Scopes in force, as named in the policy, not yet closed over includes.
 	Scopes []string `json:"scopes,omitempty"`
+	// Plan in force; "": none.
+	Plan string `json:"plan,omitempty"`
 	// ExpiresAt is when the key stops working; nil: never.
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 	// State of the key.

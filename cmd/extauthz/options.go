@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"keygate.dev/keygate/pkg/authz"
+)
+
+// options are what the command line says.
+type options struct {
+	// listen is "host:port" or "unix:///path".
+	listen string
+	// adminListen is the "host:port" of probes and metrics.
+	adminListen string
+	// kubeconfig is a path; "": the pod's own service account.
+	kubeconfig      string
+	systemNamespace string
+	keysNamespace   string
+	// policy is the "namespace/name" that judges requests whose route names none;
+	// "": their host chooses.
+	policy string
+	// cacheSize is the number of records held in memory.
+	cacheSize int
+	decisions authz.DecisionLog
+	// logFormat is json or text.
+	logFormat string
+	tls       authz.TLSFiles
+	// maxBodyBytes is the longest body of a denial; 0: no limit.
+	maxBodyBytes int
+	pprof        bool
+	drainDelay   time.Duration
+	drainTimeout time.Duration
+	// relistInterval is how often the store is compared with a consistent list.
+	relistInterval time.Duration
+}
+
+// parseFlags reads the command line. What is wrong with it is written to output,
+// with the usage.
+func parseFlags(args []string, output io.Writer) (options, error) {
+	var o options
+	decisions := string(authz.LogNone)
+	f := flag.NewFlagSet("extauthz", flag.ContinueOnError)
+	f.SetOutput(output)
+	f.StringVar(&o.listen, "listen", ":9001", "address of the gRPC server: host:port or unix:///path")
+	f.StringVar(&o.adminListen, "admin-listen", ":9002", "address of /healthz, /readyz and /metrics")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
+	f.StringVar(&o.systemNamespace, "system-namespace", "keygate-system", "namespace of the root Secret")
+	f.StringVar(&o.keysNamespace, "keys-namespace", "keygate-keys", "namespace of the records and accepted policies")
+	f.StringVar(&o.policy, "policy", "", "namespace/name of the policy for requests whose route names none (default: chosen by host)")
+	f.IntVar(&o.cacheSize, "cache-size", 1_000_000, "number of records held in memory; every key's digest always is")
+	f.StringVar(&decisions, "log-decisions", decisions, "decisions that get a log line: none, denied or all")
+	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
+	f.StringVar(&o.tls.Cert, "tls-cert", "", "certificate file of the gRPC server, PEM (default: no TLS)")
+	f.StringVar(&o.tls.Key, "tls-key", "", "key file of the gRPC server, PEM")
+	f.StringVar(&o.tls.ClientCA, "tls-client-ca", "", "CA file that signs the certificates clients must show, PEM")
+	f.IntVar(&o.maxBodyBytes, "max-body-bytes", 0, "longest body of a denial, a longer one is left out; set it as Envoy's max_denied_response_body_bytes (0: no limit)")
+	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof on the admin address")
+	f.DurationVar(&o.drainDelay, "drain-delay", 5*time.Second, "time from NOT_SERVING to the refusal of new calls")
+	f.DurationVar(&o.drainTimeout, "drain-timeout", 20*time.Second, "longest wait for calls that are left")
+	f.DurationVar(&o.relistInterval, "relist-interval", 10*time.Minute, "time between consistent lists of the keys namespace")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	o.decisions = authz.DecisionLog(decisions)
+	if err := o.validate(f.NArg()); err != nil {
+		fmt.Fprintln(output, "extauthz:", err)
+		return o, err
+	}
+	return o, nil
+}
+
+// policyName is the "namespace/name" of a policy.
+var policyName = regexp.MustCompile(`^[a-z0-9][-a-z0-9]*/[a-z0-9][-a-z0-9.]*$`)
+
+// validate names every flag that can't be as it is.
+func (o *options) validate(rest int) error {
+	var problems []error
+	refuse := func(bad bool, format string, args ...any) {
+		if bad {
+			problems = append(problems, fmt.Errorf(format, args...))
+		}
+	}
+	_, err := authz.ParseDecisionLog(string(o.decisions))
+	refuse(err != nil, "--log-decisions: %w", err)
+	refuse(rest > 0, "there are no arguments, only flags")
+	refuse(o.listen == "", "--listen must not be empty")
+	refuse(o.adminListen == "", "--admin-listen must not be empty")
+	refuse(o.systemNamespace == "", "--system-namespace must not be empty")
+	refuse(o.keysNamespace == "", "--keys-namespace must not be empty")
+	refuse(o.policy != "" && !policyName.MatchString(o.policy), "--policy must be namespace/name")
+	refuse(o.cacheSize < 1, "--cache-size must be at least 1")
+	refuse(o.logFormat != "json" && o.logFormat != "text", "--log-format must be json or text")
+	refuse((o.tls.Cert == "") != (o.tls.Key == ""), "--tls-cert and --tls-key go together")
+	refuse(o.tls.ClientCA != "" && o.tls.Cert == "", "--tls-client-ca needs --tls-cert and --tls-key")
+	refuse(o.maxBodyBytes < 0, "--max-body-bytes must not be negative")
+	refuse(o.drainDelay < 0, "--drain-delay must not be negative")
+	refuse(o.drainTimeout <= 0, "--drain-timeout must be above 0")
+	refuse(o.relistInterval <= 0, "--relist-interval must be above 0")
+	return errors.Join(problems...)
+}
+
+// logger writes to output as the flags say.
+func (o *options) logger(output io.Writer) *slog.Logger {
+	if o.logFormat == "text" {
+		return slog.New(slog.NewTextHandler(output, nil))
+	}
+	return slog.New(slog.NewJSONHandler(output, nil))
+}

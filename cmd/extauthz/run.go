@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"keygate.dev/keygate/pkg/authz"
+	"keygate.dev/keygate/pkg/keystore"
+)
+
+// The API server is asked for records that are not in memory, each at most once at
+// a time: these bound what that may cost it.
+const (
+	clientQPS   = 200
+	clientBurst = 400
+)
+
+// run serves until ctx ends, then drains. The store and the probes outlive the
+// gRPC server, so that requests are decided and readiness is told to the last.
+func run(ctx context.Context, o options) error {
+	log := o.logger(os.Stderr)
+	klog.SetSlogLogger(log) // client-go's own
+	metrics := newRegistry()
+	store, err := newStore(o, log, metrics)
+	if err != nil {
+		return err
+	}
+	server, err := newServer(o, store, log, metrics)
+	if err != nil {
+		return err
+	}
+	grpcListener, adminListener, err := listen(o)
+	if err != nil {
+		return err
+	}
+	log.Info("listening", "grpc", grpcListener.Addr().String(), "admin", adminListener.Addr().String())
+
+	// A failure of any part ends ctx for the server, which drains; its end, however
+	// it comes, ends the others.
+	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
+	serving, stopServing := context.WithCancel(ctx)
+	defer context.AfterFunc(failed, stopServing)()
+	outliving, stopOutliving := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error {
+		defer stopOutliving()
+		return server.Serve(serving, grpcListener)
+	})
+	group.Go(func() error { return runStore(outliving, store) })
+	group.Go(func() error {
+		return serveAdmin(outliving, adminListener, newAdmin(server.Ready, metrics, o.pprof))
+	})
+	defer stopServing()
+	return group.Wait()
+}
+
+// runStore feeds the store until ctx ends, which is no error.
+func runStore(ctx context.Context, store *keystore.Store) error {
+	err := store.Run(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("run the key store: %w", err)
+	}
+	if ctx.Err() == nil {
+		return errors.New("run the key store: it ended")
+	}
+	return nil
+}
+
+// newRegistry holds the metrics of the process.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// newStore makes the key store on the cluster that the flags name.
+func newStore(o options, log *slog.Logger, metrics prometheus.Registerer) (*keystore.Store, error) {
+	config, err := restConfig(o.kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a Kubernetes client: %w", err)
+	}
+	meta, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a Kubernetes metadata client: %w", err)
+	}
+	return keystore.New(keystore.Options{
+		Client:          client,
+		Metadata:        meta,
+		SystemNamespace: o.systemNamespace,
+		KeysNamespace:   o.keysNamespace,
+		CacheSize:       o.cacheSize,
+		RelistInterval:  o.relistInterval,
+		Log:             log,
+		Registerer:      metrics,
+		Now:             time.Now,
+	})
+}
+
+// restConfig reads a kubeconfig, or the pod's service account where there is none.
+func restConfig(path string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		return nil, fmt.Errorf("read the Kubernetes configuration: %w", err)
+	}
+	config.QPS, config.Burst = clientQPS, clientBurst
+	config.UserAgent = "keygate-extauthz"
+	return config, nil
+}
+
+// newServer makes the gRPC server over a store.
+func newServer(o options, store *keystore.Store, log *slog.Logger, metrics prometheus.Registerer) (*authz.Server, error) {
+	return authz.NewServer(authz.ServerOptions{
+		Decider: &authz.Decider{
+			Keys:        store,
+			Policies:    store.Policies,
+			Synced:      store.Synced,
+			FixedPolicy: o.policy,
+			Now:         time.Now,
+		},
+		TLS:          o.tls,
+		MaxBodyBytes: o.maxBodyBytes,
+		Decisions:    o.decisions,
+		DrainDelay:   o.drainDelay,
+		DrainTimeout: o.drainTimeout,
+		Log:          log,
+		Registerer:   metrics,
+	})
+}
+
+// listen opens both listeners, or neither.
+func listen(o options) (grpcListener, adminListener net.Listener, err error) {
+	if grpcListener, err = authz.Listen(o.listen); err != nil {
+		return nil, nil, fmt.Errorf("listen for gRPC: %w", err)
+	}
+	if adminListener, err = net.Listen("tcp", o.adminListen); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("listen for probes and metrics: %w", err), grpcListener.Close())
+	}
+	return grpcListener, adminListener, nil
+}

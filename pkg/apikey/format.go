@@ -22,12 +22,19 @@ const MinSecretBits = 128
 // maxHintChars is how many characters of a secret a hint shows at the most.
 const maxHintChars = 4
 
-// Format is the shape of minted tokens: Prefix, then Length characters of Alphabet.
+// idEnd stands between the id of a token and its secret.
+const idEnd = "_"
+
+// Format is the shape of minted tokens: Prefix, then, if there is an IDLength, so
+// many characters of Alphabet and an underscore, then Length characters of Alphabet.
 type Format struct {
 	// Prefix begins every token; token68 characters.
 	Prefix string
-	// Alphabet of the secret.
+	// Alphabet of the id and the secret.
 	Alphabet Alphabet
+	// IDLength is how many random characters of a token are public, to tell keys apart
+	// at a glance; 0: none are. They count for nothing in the secret's strength.
+	IDLength int
 	// Length of the secret, in characters.
 	Length int
 }
@@ -41,8 +48,11 @@ func (f Format) Validate() error {
 	if f.bits(f.Length) < MinSecretBits {
 		return fmt.Errorf("a secret of %d characters has less than %d random bits", f.Length, MinSecretBits)
 	}
-	if len(f.Prefix)+f.Length > MaxTokenLength {
-		return fmt.Errorf("a token of %d characters is longer than %d", len(f.Prefix)+f.Length, MaxTokenLength)
+	if f.IDLength < 0 {
+		return fmt.Errorf("an id of %d characters is not possible", f.IDLength)
+	}
+	if n := f.publicLength() + f.Length; n > MaxTokenLength {
+		return fmt.Errorf("a token of %d characters is longer than %d", n, MaxTokenLength)
 	}
 	for i := range len(f.Prefix) {
 		if !isToken68(f.Prefix[i]) {
@@ -50,6 +60,14 @@ func (f Format) Validate() error {
 		}
 	}
 	return nil
+}
+
+// publicLength is how many characters of a token come before its secret.
+func (f Format) publicLength() int {
+	if f.IDLength == 0 {
+		return len(f.Prefix)
+	}
+	return len(f.Prefix) + f.IDLength + len(idEnd)
 }
 
 // bits is the randomness of n characters.
@@ -63,8 +81,12 @@ func (f Format) Mint() ([]byte, error) {
 	if err := f.Validate(); err != nil {
 		return nil, err
 	}
-	token := make([]byte, 0, len(f.Prefix)+f.Length)
+	token := make([]byte, 0, f.publicLength()+f.Length)
 	token = append(token, f.Prefix...)
+	if f.IDLength > 0 {
+		token = appendRandom(token, f.Alphabet, f.IDLength)
+		token = append(token, idEnd...)
+	}
 	return appendRandom(token, f.Alphabet, f.Length), nil
 }
 
@@ -90,13 +112,13 @@ func appendRandom(dst []byte, alphabet Alphabet, n int) []byte {
 	return dst
 }
 
-// Hint is the recognisable beginning of a token of this format: its prefix, up to
-// four characters of the secret, and an ellipsis. It shows only characters that
-// leave [MinSecretBits] unseen.
+// Hint is the recognisable beginning of a token of this format: its prefix, its id
+// if it has one, up to four characters of the secret, and an ellipsis. Of the secret
+// it shows only characters that leave [MinSecretBits] unseen.
 func (f Format) Hint(token []byte) string {
 	shown := 0
 	for shown < maxHintChars && f.bits(f.Length-shown-1) >= MinSecretBits {
 		shown++
 	}
-	return string(token[:len(f.Prefix)+shown]) + "…"
+	return string(token[:f.publicLength()+shown]) + "…"
 }

@@ -2,6 +2,7 @@ package apikey
 
 import (
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -11,17 +12,22 @@ func TestFormatValidate(t *testing.T) {
 		format Format
 		ok     bool
 	}{
-		"hex, 128 bits":               {Format{"sk_", Hex, 32}, true},
-		"hex, 124 bits":               {Format{"sk_", Hex, 31}, false},
-		"base62, 130 bits":            {Format{"sk_", Base62, 22}, true},
-		"base62, 125 bits":            {Format{"sk_", Base62, 21}, false},
-		"no prefix":                   {Format{"", Hex, 48}, true},
-		"longest":                     {Format{"sk_", Hex, MaxTokenLength - 3}, true},
-		"too long":                    {Format{"sk_", Hex, MaxTokenLength - 2}, false},
-		"prefix that is no token68":   {Format{"sk ", Hex, 48}, false},
-		"alphabet of one's own":       {Format{"sk_", "ab", 300}, false},
+		"hex, 128 bits":               {Format{"sk_", Hex, 0, 32}, true},
+		"hex, 124 bits":               {Format{"sk_", Hex, 0, 31}, false},
+		"base62, 130 bits":            {Format{"sk_", Base62, 0, 22}, true},
+		"base62, 125 bits":            {Format{"sk_", Base62, 0, 21}, false},
+		"no prefix":                   {Format{"", Hex, 0, 48}, true},
+		"longest":                     {Format{"sk_", Hex, 0, MaxTokenLength - 3}, true},
+		"too long":                    {Format{"sk_", Hex, 0, MaxTokenLength - 2}, false},
+		"prefix that is no token68":   {Format{"sk ", Hex, 0, 48}, false},
+		"alphabet of one's own":       {Format{"sk_", "ab", 0, 300}, false},
 		"zero":                        {Format{}, false},
-		"prefix that looks like base": {Format{"a+/~", Base62, 40}, true},
+		"prefix that looks like base": {Format{"a+/~", Base62, 0, 40}, true},
+		"an id":                       {Format{"sk_", Hex, 6, 32}, true},
+		"an id below zero":            {Format{"sk_", Hex, -1, 32}, false},
+		"an id is no part of secrets": {Format{"sk_", Hex, 100, 31}, false},
+		"longest with an id":          {Format{"sk_", Hex, 6, MaxTokenLength - 10}, true},
+		"too long with an id":         {Format{"sk_", Hex, 6, MaxTokenLength - 9}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := tc.format.Validate()
@@ -36,25 +42,30 @@ func TestFormatValidate(t *testing.T) {
 }
 
 func TestMintIsOfItsFormat(t *testing.T) {
-	for name, format := range map[string]Format{
-		"hex":    {"sk_", Hex, 48},
-		"base62": {"sk_live_", Base62, 40},
-		"long":   {"", Base62, 200},
+	for name, tc := range map[string]struct {
+		format Format
+		want   string // a pattern
+	}{
+		"hex":              {Format{"sk_", Hex, 0, 48}, `^sk_[0-9a-f]{48}$`},
+		"base62":           {Format{"sk_live_", Base62, 0, 40}, `^sk_live_[0-9A-Za-z]{40}$`},
+		"long":             {Format{"", Base62, 0, 200}, `^[0-9A-Za-z]{200}$`},
+		"hex with id":      {Format{"ssk_live_", Hex, 6, 32}, `^ssk_live_[0-9a-f]{6}_[0-9a-f]{32}$`},
+		"base62 with id":   {Format{"ssk_test_", Base62, 32, 22}, `^ssk_test_[0-9A-Za-z]{32}_[0-9A-Za-z]{22}$`},
+		"id and no prefix": {Format{"", Hex, 1, 32}, `^[0-9a-f]_[0-9a-f]{32}$`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			token, err := format.Mint()
+			token, err := tc.format.Mint()
 			if err != nil {
 				t.Fatal(err)
 			}
-			secret, found := strings.CutPrefix(string(token), format.Prefix)
-			if !found || len(secret) != format.Length {
-				t.Fatalf("%d characters after the prefix (found: %v), want %d", len(secret), found, format.Length)
-			}
-			if i := strings.IndexFunc(secret, func(r rune) bool { return !strings.ContainsRune(string(format.Alphabet), r) }); i >= 0 {
-				t.Errorf("character %q at %d is not of the alphabet", secret[i], i)
+			if !regexp.MustCompile(tc.want).Match(token) {
+				t.Errorf("%q is not of the form %s", token, tc.want)
 			}
 			if err := CheckToken(token); err != nil {
 				t.Error(err)
+			}
+			if cap(token) != len(token) {
+				t.Errorf("the token of %d bytes is in %d: it may have been copied while it was made", len(token), cap(token))
 			}
 		})
 	}
@@ -82,16 +93,22 @@ func TestMintIsUniform(t *testing.T) {
 }
 
 func TestMintNeverRepeats(t *testing.T) {
-	seen := map[string]bool{}
-	for range 1000 {
-		token, err := Format{"", Hex, 32}.Mint()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if seen[string(token)] {
-			t.Fatal("the same token twice")
-		}
-		seen[string(token)] = true
+	for name, format := range map[string]Format{"plain": {"", Hex, 0, 32}, "with id": {"", Hex, 16, 32}} {
+		t.Run(name, func(t *testing.T) {
+			seen := map[string]bool{}
+			for range 1000 {
+				token, err := format.Mint()
+				if err != nil {
+					t.Fatal(err)
+				}
+				secret := string(token[len(token)-format.Length:])
+				id := string(token[:format.IDLength])
+				if seen[secret] || id != "" && seen[id] {
+					t.Fatal("the same twice")
+				}
+				seen[secret], seen[id] = true, true
+			}
+		})
 	}
 }
 
@@ -100,16 +117,21 @@ func TestHintLeavesEnoughUnseen(t *testing.T) {
 		format Format
 		want   string
 	}{
-		"room for four":            {Format{"sk_", Hex, 48}, "sk_xxxx…"},
-		"four just fit":            {Format{"sk_", Hex, 36}, "sk_xxxx…"},
-		"room for three":           {Format{"sk_", Hex, 35}, "sk_xxx…"},
-		"none to spare":            {Format{"sk_", Hex, 32}, "sk_…"},
-		"base62, none to spare":    {Format{"sk_live_", Base62, 22}, "sk_live_…"},
-		"base62, room for one":     {Format{"sk_live_", Base62, 23}, "sk_live_x…"},
-		"never more than the four": {Format{"", Base62, 100}, "xxxx…"},
+		"room for four":            {Format{"sk_", Hex, 0, 48}, "sk_xxxx…"},
+		"four just fit":            {Format{"sk_", Hex, 0, 36}, "sk_xxxx…"},
+		"room for three":           {Format{"sk_", Hex, 0, 35}, "sk_xxx…"},
+		"none to spare":            {Format{"sk_", Hex, 0, 32}, "sk_…"},
+		"base62, none to spare":    {Format{"sk_live_", Base62, 0, 22}, "sk_live_…"},
+		"base62, room for one":     {Format{"sk_live_", Base62, 0, 23}, "sk_live_x…"},
+		"never more than the four": {Format{"", Base62, 0, 100}, "xxxx…"},
+		"the id is public":         {Format{"ssk_live_", Hex, 6, 48}, "ssk_live_iiiiii_xxxx…"},
+		"the id is no secret":      {Format{"ssk_live_", Hex, 6, 33}, "ssk_live_iiiiii_x…"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			token := tc.format.Prefix + strings.Repeat("x", tc.format.Length)
+			if tc.format.IDLength > 0 {
+				token = tc.format.Prefix + strings.Repeat("i", tc.format.IDLength) + "_" + strings.Repeat("x", tc.format.Length)
+			}
 			if got := tc.format.Hint([]byte(token)); got != tc.want {
 				t.Errorf("Hint() = %q, want %q", got, tc.want)
 			}
@@ -119,7 +141,7 @@ func TestHintLeavesEnoughUnseen(t *testing.T) {
 
 func BenchmarkMint(b *testing.B) {
 	for b.Loop() {
-		if _, err := (Format{"sk_", Hex, 48}).Mint(); err != nil {
+		if _, err := (Format{"sk_", Hex, 0, 48}).Mint(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -94,8 +94,8 @@ func stepsies() *policy.Source {
 			Hosts:    []v1alpha1.Host{"api.stepsies.com"},
 			BasePath: "/v1",
 			Credentials: []v1alpha1.Credential{
-				{Header: v1alpha1.CredentialHeader{Name: "Authorization", Scheme: "Bearer"}},
-				{Header: v1alpha1.CredentialHeader{Name: "X-API-Key"}},
+				{Header: &v1alpha1.CredentialHeader{Name: "Authorization", Scheme: "Bearer"}},
+				{Header: &v1alpha1.CredentialHeader{Name: "X-API-Key"}},
 			},
 			KeyFormat:    v1alpha1.KeyFormat{Encoding: v1alpha1.EncodingHex, Length: 48},
 			Environments: []v1alpha1.Environment{{Name: "live", Prefix: "sk_"}},

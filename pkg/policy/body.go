@@ -50,6 +50,9 @@ const (
 	stringElement
 	objectElement
 	arrayElement
+	// numberElement is a string whose value is a number, and is written as one. Only
+	// bodies of Keygate's own have it.
+	numberElement
 )
 
 // problemDocument is the body where none is given: a problem document (RFC 9457). Of
@@ -58,7 +61,7 @@ func problemDocument(o *outcome) *element {
 	text := func(name, value string) element {
 		return element{kind: stringElement, name: name, pieces: splitText(value)}
 	}
-	return &element{kind: objectElement, children: []element{
+	document := &element{kind: objectElement, children: []element{
 		text("type", "about:blank"),
 		text("title", o.title()),
 		{kind: verbatimElement, name: "status", verbatim: strconv.Itoa(o.status)},
@@ -66,8 +69,16 @@ func problemDocument(o *outcome) *element {
 		text("reason", "{reason}"),
 		text("requestId", "{requestId}"),
 		text("requiredScopes", "{requiredScopes}"),
+		text("requiredPlan", "{requiredPlan}"),
 		text("docs", "{docs}"),
 	}}
+	if o.reason == RateLimited {
+		document.children = append(document.children,
+			element{kind: numberElement, name: "retryAfter", pieces: splitText("{retryAfter}")},
+			element{kind: numberElement, name: "limit", pieces: splitText("{limit}")},
+		)
+	}
+	return document
 }
 
 // compileBodies reads the bodies that a policy gives.

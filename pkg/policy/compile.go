@@ -13,6 +13,7 @@ type Policy struct {
 	name string
 
 	scopes      scopes
+	plans       plans
 	routes      *node
 	credentials []Credential
 	identity    Identity
@@ -20,6 +21,9 @@ type Policy struct {
 	// environments maps name → format of its tokens.
 	environments       map[string]apikey.Format
 	defaultEnvironment string
+	requireTLS         bool
+	allowPreflight     bool
+	failOpen           bool
 	// denials maps reason → the answer that depends on no rule.
 	denials map[Reason]*Denial
 }
@@ -42,26 +46,57 @@ func Compile(src *Source) (*Policy, error) {
 		ref:          apikey.Ref{Namespace: src.Namespace, Name: src.Name, UID: src.UID},
 		name:         src.Namespace + "/" + src.Name,
 		scopes:       compileScopes(spec.Scopes, found),
+		plans:        compilePlans(spec, found),
 		environments: compileFormats(spec, found),
 		identity:     compileIdentity(&spec.Upstream, found),
+		requireTLS:   spec.RequireTLS,
 	}
+	p.compileChoices(spec, found)
 	if len(spec.Environments) > 0 {
 		p.defaultEnvironment = string(spec.Environments[0].Name)
 	}
-	p.grants = (&grantCompiler{own: src.Namespace, spec: spec, scopes: &p.scopes, found: found}).compile()
+	p.grants = (&grantCompiler{own: src.Namespace, spec: spec, scopes: &p.scopes, plans: &p.plans, found: found}).compile()
 	var scheme string
 	p.credentials, scheme = compileCredentials(spec.Credentials, &p.identity, found)
 	checkErrors(&spec.Errors, found)
 	denials := &denials{
-		realm: src.Name, scheme: scheme, errors: &spec.Errors,
-		bodies: compileBodies(spec.Errors.Bodies, found), rendered: map[rendering]bodies{},
+		headers: compileErrorHeaders(spec.Errors.Headers, found),
+		realm:   src.Name, scheme: scheme, errors: &spec.Errors,
+		bodies: compileBodies(spec.Errors.Bodies, found), rendered: map[rendering]*body{},
 	}
 	p.denials = denials.byReason()
-	p.routes = (&ruleCompiler{spec: spec, scopes: &p.scopes, denials: denials, found: found}).compile()
+	p.routes = (&ruleCompiler{spec: spec, scopes: &p.scopes, plans: &p.plans, denials: denials, found: found}).compile()
 	if err := found.err(); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// RequireTLS: requests that did not come over TLS are to be refused.
+func (p *Policy) RequireTLS() bool { return p.requireTLS }
+
+// AllowPreflight: CORS preflight requests without a key are to be let through.
+func (p *Policy) AllowPreflight() bool { return p.allowPreflight }
+
+// FailOpen: requests whose limit cannot be judged are to be let through.
+func (p *Policy) FailOpen() bool { return p.failOpen }
+
+// compileChoices reads the fields that are one word or another.
+func (p *Policy) compileChoices(spec *v1alpha1.APIKeyPolicySpec, found *problems) {
+	switch spec.Preflight {
+	case v1alpha1.PreflightDeny, "":
+	case v1alpha1.PreflightAllow:
+		p.allowPreflight = true
+	default:
+		found.add(field.NewPath("spec", "preflight"), "%q is not possible: write Deny or Allow", spec.Preflight)
+	}
+	switch spec.LimitFailure {
+	case v1alpha1.LimitFailClosed, "":
+	case v1alpha1.LimitFailOpen:
+		p.failOpen = true
+	default:
+		found.add(field.NewPath("spec", "limitFailure"), "%q is not possible: write FailClosed or FailOpen", spec.LimitFailure)
+	}
 }
 
 // checkSource notes what is wrong with the policy's own names.

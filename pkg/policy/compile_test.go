@@ -147,7 +147,7 @@ func TestCompileRefuses(t *testing.T) {
 		"a body for an unknown reason":     {`errors: {bodies: {forbidden: {}}}`, `spec.errors.bodies[forbidden]: no denial has this body`},
 		"a body for an unknown status":     {`errors: {bodies: {"404": {}}}`, `spec.errors.bodies[404]: no denial has this body`},
 		"a body for an allow":              {`errors: {bodies: {"200": {}}}`, `spec.errors.bodies[200]`},
-		"an unknown placeholder":           {`errors: {bodies: {"401": {a: [{b: "x {reqId}"}]}}}`, `spec.errors.bodies[401]: {reqId} is not a placeholder: use {requestId}, {reason}, {message}, {docs}, {requiredScopes}, {retryAfter}, {keyId}`},
+		"an unknown placeholder":           {`errors: {bodies: {"401": {a: [{b: "x {reqId}"}]}}}`, `spec.errors.bodies[401]: {reqId} is not a placeholder: use {requestId}, {reason}, {message}, {docs}, {requiredScopes}, {requiredPlan}, {retryAfter}, {limit}, {keyId}`},
 		"a body that is too long":          {`errors: {bodies: {default: ` + strings.Repeat("a", 16<<10-1) + `}}`, `spec.errors.bodies[default]: it has 16385 bytes`},
 		"a body that nests too deep":       {`errors: {bodies: {default: ` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + `}}`, `spec.errors.bodies[default]: it nests deeper than 32`},
 

@@ -8,13 +8,16 @@ import (
 	"keygate.dev/keygate/api/v1alpha1"
 )
 
-// Credential is a place where callers may put the key.
+// Credential is a place where callers may put the key: a header or a query parameter.
 type Credential struct {
-	// Header is the name of a request header, in lower case.
+	// Header is the name of a request header, in lower case; "": it is a parameter.
 	Header string
-	// Scheme is what stands before the key, in lower case; "": nothing does. Schemes
-	// are compared without case (RFC 9110, section 11.1).
+	// Scheme is what stands before the key in the header, in lower case; "": nothing
+	// does. Schemes are compared without case (RFC 9110, section 11.1).
 	Scheme string
+	// Query is the name of a query parameter, as it is written: unreserved characters
+	// (RFC 3986, section 2.3), compared with case; "": it is a header.
+	Query string
 }
 
 // maxCredentials is how many credentials there can be, as in the schema of the API.
@@ -33,7 +36,7 @@ var protocolHeaders = map[string]bool{
 	"upgrade": true, "trailer": true, "keep-alive": true, "proxy-connection": true, "x-request-id": true,
 }
 
-// Credentials are the places where callers may put the key, at least one, no header
+// Credentials are the places where callers may put the key, at least one, no place
 // twice. They are shared: read only.
 func (p *Policy) Credentials() []Credential { return p.credentials }
 
@@ -42,7 +45,7 @@ func (p *Policy) Credentials() []Credential { return p.credentials }
 func compileCredentials(given []v1alpha1.Credential, id *Identity, found *problems) ([]Credential, string) {
 	at := field.NewPath("spec", "credentials")
 	if given == nil {
-		given = []v1alpha1.Credential{{Header: v1alpha1.CredentialHeader{Name: "Authorization", Scheme: defaultScheme}}}
+		given = []v1alpha1.Credential{{Header: &v1alpha1.CredentialHeader{Name: "Authorization", Scheme: defaultScheme}}}
 	}
 	if len(given) == 0 {
 		found.add(at, "the list is empty: leave it out for \"Authorization: Bearer <key>\", or fill it")
@@ -52,24 +55,41 @@ func compileCredentials(given []v1alpha1.Credential, id *Identity, found *proble
 		return nil, ""
 	}
 	var out []Credential
-	seen := map[string]bool{}
-	for i, g := range given {
-		c := compileCredential(at.Index(i).Child("header"), g.Header, id, found)
-		if seen[c.Header] {
-			found.add(at.Index(i).Child("header", "name"), "another credential has %q too: keep one of the two", g.Header.Name)
+	for i := range given {
+		at := at.Index(i)
+		c := compileCredential(at, &given[i], id, found)
+		for _, other := range out {
+			switch {
+			case c.Header != "" && c.Header == other.Header:
+				found.add(at.Child("header", "name"), "another credential has %q too: keep one of the two", given[i].Header.Name)
+			case c.Query != "" && c.Query == other.Query:
+				found.add(at.Child("query", "name"), "another credential has %q too: keep one of the two", c.Query)
+			}
 		}
-		seen[c.Header] = true
 		out = append(out, c)
 	}
-	scheme := given[0].Header.Scheme
-	if scheme == "" {
-		scheme = bareScheme
+	scheme := bareScheme
+	if first := given[0].Header; first != nil && first.Scheme != "" {
+		scheme = first.Scheme
 	}
 	return out, scheme
 }
 
 // compileCredential reads one credential.
-func compileCredential(at *field.Path, h v1alpha1.CredentialHeader, id *Identity, found *problems) Credential {
+func compileCredential(at *field.Path, c *v1alpha1.Credential, id *Identity, found *problems) Credential {
+	switch {
+	case (c.Header != nil) == (c.Query != nil):
+		found.add(at, "a credential is either a header or a query parameter: give exactly one of the two")
+		return Credential{}
+	case c.Query != nil:
+		parameterShape.check(found, at.Child("query", "name"), c.Query.Name)
+		return Credential{Query: c.Query.Name}
+	}
+	return compileHeader(at.Child("header"), c.Header, id, found)
+}
+
+// compileHeader reads a header that carries a key.
+func compileHeader(at *field.Path, h *v1alpha1.CredentialHeader, id *Identity, found *problems) Credential {
 	headerShape.check(found, at.Child("name"), h.Name)
 	name := strings.ToLower(h.Name)
 	switch {

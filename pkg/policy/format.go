@@ -19,6 +19,10 @@ const defaultLength = 40
 // prefix it makes a token that is not too long to be looked at.
 const maxLength = 256
 
+// maxIDLength is the longest public id of a token, in characters, as in the schema of
+// the API.
+const maxIDLength = 32
+
 // alphabets maps encoding → alphabet; "": the default.
 var alphabets = map[v1alpha1.Encoding]apikey.Alphabet{
 	v1alpha1.EncodingHex:    apikey.Hex,
@@ -75,9 +79,13 @@ func compileKeyFormat(k v1alpha1.KeyFormat, found *problems) apikey.Format {
 		found.add(at.Child("encoding"), "%q is not possible: write Hex or Base62", k.Encoding)
 		return apikey.Format{}
 	}
-	f := apikey.Format{Alphabet: alphabet, Length: int(k.Length)}
+	f := apikey.Format{Alphabet: alphabet, Length: int(k.Length), IDLength: int(k.IDLength)}
 	if f.Length == 0 {
 		f.Length = defaultLength
+	}
+	if f.IDLength < 0 || f.IDLength > maxIDLength {
+		found.add(at.Child("idLength"), "%d is not possible: choose 0 to %d", f.IDLength, maxIDLength)
+		return f
 	}
 	if err := f.Validate(); err != nil {
 		found.add(at.Child("length"), "%v: choose another length", err)

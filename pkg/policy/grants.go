@@ -26,6 +26,10 @@ type GrantResult struct {
 	// EnvironmentGranted: some of these grants is for the environment, and the policy
 	// declares it.
 	EnvironmentGranted bool
+	// PlanGranted: some grant that is for the namespace and the environment is for the
+	// plan, too, and the policy declares it. Without a plan, it is one that is for every
+	// plan.
+	PlanGranted bool
 	// Scopes that were asked for and are granted, each once, in the order in which the
 	// policy declares them.
 	Scopes []string
@@ -41,17 +45,22 @@ type grant struct {
 	selector  labels.Selector
 	// environments that it is for; nil: every one.
 	environments []string
+	// plans that it is for; nil: every one, and keys without a plan.
+	plans []string
 	// scopes that it grants, closed over what they include.
 	scopes ScopeSet
 }
 
 // Granted says what the grants for a namespace give to an APIKey that asks for an
-// environment, "" being the default one, and scopes. Several grants add up.
-func (p *Policy) Granted(ns GrantNamespace, environment string, scopes []string) GrantResult {
+// environment, "" being the default one, and scopes, and whose plan in force is plan
+// (see [Policy.Plan]), "" being none. Several grants add up: of those that are for
+// the environment and the plan, each gives its scopes.
+func (p *Policy) Granted(ns GrantNamespace, environment, plan string, scopes []string) GrantResult {
 	if environment == "" {
 		environment = p.DefaultEnvironment()
 	}
 	_, declared := p.environments[environment]
+	planDeclared := plan == "" || p.plans.bits[plan] != 0
 	var result GrantResult
 	var granted ScopeSet
 	for i := range p.grants {
@@ -60,12 +69,16 @@ func (p *Policy) Granted(ns GrantNamespace, environment string, scopes []string)
 			continue
 		}
 		result.Known = true
-		if declared && g.covers(environment) {
-			result.EnvironmentGranted = true
+		if !declared || !g.covers(environment) {
+			continue
+		}
+		result.EnvironmentGranted = true
+		if planDeclared && g.coversPlan(plan) {
+			result.PlanGranted = true
 			granted |= g.scopes
 		}
 	}
-	result.Scopes, result.Missing = p.scopes.divide(scopes, granted)
+	result.Scopes, result.Missing = divide(&p.scopes, scopes, granted)
 	return result
 }
 
@@ -82,9 +95,14 @@ func (g *grant) covers(environment string) bool {
 	return g.environments == nil || slices.Contains(g.environments, environment)
 }
 
+// coversPlan reports whether g is for a plan, or, "", for keys without one.
+func (g *grant) coversPlan(plan string) bool {
+	return g.plans == nil || slices.Contains(g.plans, plan)
+}
+
 // divide parts the scopes asked for into those in granted, in the order of
 // declaration, and the others, sorted.
-func (s *scopes) divide(asked []string, granted ScopeSet) (has, missing []string) {
+func divide(s *scopes, asked []string, granted ScopeSet) (has, missing []string) {
 	for _, name := range s.names {
 		if s.bits[name]&granted != 0 && slices.Contains(asked, name) {
 			has = append(has, name)
@@ -108,6 +126,7 @@ type grantCompiler struct {
 	own    string
 	spec   *v1alpha1.APIKeyPolicySpec
 	scopes *scopes
+	plans  *plans
 	found  *problems
 }
 
@@ -137,12 +156,17 @@ func (c *grantCompiler) grant(at *field.Path, g *v1alpha1.Grant) grant {
 	out.namespace, out.selector = c.namespaces(at.Child("namespaces"), &g.Namespaces)
 	checkNames(c.found, at.Child("scopes"), g.Scopes, maxScopes)
 	if g.Scopes != nil {
-		c.scopes.declared(c.found, at.Child("scopes"), g.Scopes)
+		c.scopes.declared(c.found, at.Child("scopes"), texts(g.Scopes))
 		out.scopes = c.scopes.closure(texts(g.Scopes))
 	}
 	checkNames(c.found, at.Child("environments"), g.Environments, maxEnvironments)
 	if g.Environments != nil {
 		out.environments = texts(g.Environments)
+	}
+	checkNames(c.found, at.Child("plans"), g.Plans, maxPlans)
+	if g.Plans != nil {
+		out.plans = texts(g.Plans)
+		c.plans.declared(c.found, at.Child("plans"), out.plans)
 	}
 	for i, name := range g.Environments {
 		if !slices.ContainsFunc(c.spec.Environments, func(e v1alpha1.Environment) bool { return e.Name == name }) {

@@ -9,22 +9,32 @@ import (
 	"keygate.dev/keygate/pkg/policy"
 )
 
+// Reasons, in the order of judgement, with what callers get.
 func TestReasons(t *testing.T) {
-	want := map[policy.Reason]int{
-		"malformed_request": 400,
-		"missing_key":       401, "malformed_key": 401, "invalid_key": 401,
-		"insufficient_scope": 403, "no_policy": 403, "no_rule": 403,
-		"unavailable": 503,
+	type answer struct {
+		reason policy.Reason
+		status int
+		grpc   uint32
 	}
-	got := map[policy.Reason]int{}
+	want := []answer{
+		{"malformed_request", 400, 3},
+		{"no_policy", 403, 7},
+		{"tls_required", 403, 7},
+		{"no_rule", 403, 7},
+		{"missing_key", 401, 16},
+		{"malformed_key", 401, 16},
+		{"invalid_key", 401, 16},
+		{"insufficient_scope", 403, 7},
+		{"plan_required", 403, 7},
+		{"rate_limited", 429, 8},
+		{"unavailable", 503, 14},
+	}
+	var got []answer
 	for _, r := range policy.Reasons() {
-		got[r] = r.Status()
+		got = append(got, answer{r, r.Status(), r.GRPCCode()})
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(answer{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if len(policy.Reasons()) != len(want) {
-		t.Errorf("%d reasons, some of them twice", len(policy.Reasons()))
 	}
 }
 
@@ -38,8 +48,8 @@ func TestReasonsAreACopy(t *testing.T) {
 
 func TestUnknownReasonIsAFailure(t *testing.T) {
 	for _, reason := range []policy.Reason{"", "allowed", "made_up"} {
-		if got := reason.Status(); got != 503 {
-			t.Errorf("%q has status %d", reason, got)
+		if status, code := reason.Status(), reason.GRPCCode(); status != 503 || code != 14 {
+			t.Errorf("%q has status %d and code %d", reason, status, code)
 		}
 		if policy.GenericDenial(reason) != policy.GenericDenial(policy.Unavailable) {
 			t.Errorf("%q is not answered as unavailable", reason)

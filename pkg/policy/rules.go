@@ -15,12 +15,14 @@ const (
 	maxMethods    = 16
 	maxRuleScopes = 16
 	maxMessage    = 512
+	maxCost       = 1_000_000
 )
 
 // ruleCompiler makes rules and their routes.
 type ruleCompiler struct {
 	spec    *v1alpha1.APIKeyPolicySpec
 	scopes  *scopes
+	plans   *plans
 	denials *denials
 	found   *problems
 
@@ -98,12 +100,47 @@ func (c *ruleCompiler) rule(at *field.Path, r *v1alpha1.Rule) *Rule {
 		c.found.add(at, "it has %d of scopes, anyScope, anyKey and anonymous: give exactly one", demands)
 	}
 	rule := &Rule{Anonymous: r.Anonymous, AnyKey: r.AnyKey, one: r.AnyScope != nil}
-	rule.needs = c.scopes.declared(c.found, at.Child("scopes"), r.Scopes) |
-		c.scopes.declared(c.found, at.Child("anyScope"), r.AnyScope)
+	rule.needs = c.scopes.declared(c.found, at.Child("scopes"), texts(r.Scopes)) |
+		c.scopes.declared(c.found, at.Child("anyScope"), texts(r.AnyScope))
 	if rule.needs != 0 {
-		rule.denial = c.denials.insufficientScope(r.Message, append(texts(r.Scopes), texts(r.AnyScope)...))
+		rule.scopeDenial = c.denials.insufficientScope(r.Message, append(texts(r.Scopes), texts(r.AnyScope)...))
 	}
+	c.plan(at.Child("plan"), r, rule)
+	c.cost(at.Child("cost"), r, rule)
 	return rule
+}
+
+// plan reads which plan a rule asks for.
+func (c *ruleCompiler) plan(at *field.Path, r *v1alpha1.Rule, rule *Rule) {
+	if r.Plan == "" {
+		return
+	}
+	if r.Anonymous {
+		c.found.add(at, "an anonymous rule has no key that could have a plan: take one of the two out")
+	}
+	rule.plan = c.plans.one(c.found, at, string(r.Plan))
+	rule.planDenial = c.denials.planRequired(r.Message, string(r.Plan))
+}
+
+// cost reads what a request costs. More than a window has room for is refused: such a
+// request would be put off for ever.
+func (c *ruleCompiler) cost(at *field.Path, r *v1alpha1.Rule, rule *Rule) {
+	rule.cost = 1
+	if r.Cost != nil {
+		rule.cost = int64(*r.Cost)
+	}
+	if rule.cost < 0 || rule.cost > maxCost {
+		c.found.add(at, "%d is not possible: choose 0 to %d", rule.cost, maxCost)
+		return
+	}
+	for _, plan := range c.plans.names {
+		for _, limit := range c.plans.limits[plan] {
+			if !rule.Anonymous && rule.permitsAnyOf(c.plans.closed[plan]) && rule.cost > limit.Requests {
+				c.found.add(at, "a request that costs %d is never let in by the plan %q, which allows %d per %s: lower the cost, or raise the limit", rule.cost, plan, limit.Requests, limit.Per)
+				return
+			}
+		}
+	}
 }
 
 // route lets rule decide the paths and methods of r, the rule number index.

@@ -38,7 +38,7 @@ func TestParseSource(t *testing.T) {
 		"good":                    {"", "", ""},
 		"space behind":            {"]}}", "]}} \n", ""},
 		"an unknown field":        {`"uid"`, `"flags":[],"uid"`, `unknown field "flags"`},
-		"an unknown field within": {`"rules"`, `"plans":[],"rules"`, `unknown field "plans"`},
+		"an unknown field within": {`"rules"`, `"quotas":[],"rules"`, `unknown field "quotas"`},
 		"no namespace":            {`"a"`, `""`, "without namespace"},
 		"no name":                 {`"b"`, `""`, "without namespace"},
 		"no uid":                  {`"c"`, `""`, "without namespace"},
@@ -64,7 +64,7 @@ func TestParseSourceHeader(t *testing.T) {
 	for name, c := range map[string]struct{ from, to, want string }{
 		"good":                    {"", "", ""},
 		"an unknown field":        {`"uid"`, `"flags":[],"uid"`, ""},
-		"an unknown field within": {`"rules"`, `"plans":[],"rules"`, ""},
+		"an unknown field within": {`"rules"`, `"quotas":[],"rules"`, ""},
 		"rules of another shape":  {`"rules":[]`, `"rules":{"a":1}`, ""},
 		"no namespace":            {`"a"`, `""`, "without namespace"},
 		"no name":                 {`"b"`, `""`, "without namespace"},

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,13 +17,16 @@ const (
 	messageValue        placeholder = "message"
 	docsValue           placeholder = "docs"
 	requiredScopesValue placeholder = "requiredScopes"
+	requiredPlanValue   placeholder = "requiredPlan"
 	retryAfterValue     placeholder = "retryAfter"
+	limitValue          placeholder = "limit"
 	keyIDValue          placeholder = "keyId"
 )
 
 // placeholders are all of them, in the order of the documentation.
 var placeholders = []placeholder{
-	requestIDValue, reasonValue, messageValue, docsValue, requiredScopesValue, retryAfterValue, keyIDValue,
+	requestIDValue, reasonValue, messageValue, docsValue, requiredScopesValue, requiredPlanValue,
+	retryAfterValue, limitValue, keyIDValue,
 }
 
 // bracedName finds what is written as a placeholder. Other braces are plain text.
@@ -54,8 +58,8 @@ func splitText(s string) []piece {
 // template is a body in which everything but the request's own values is rendered.
 type template []part
 
-// part is rendered JSON and what comes behind it: [requestIDValue], [keyIDValue], or
-// nothing.
+// part is rendered JSON and what comes behind it: [requestIDValue], one of
+// [requestValues], or nothing.
 type part struct {
 	text  string
 	value placeholder
@@ -70,102 +74,13 @@ func (t template) append(dst []byte, v Values) []byte {
 			dst = appendEscaped(dst, v.RequestID)
 		case keyIDValue:
 			dst = appendEscaped(dst, v.KeyID)
+		case retryAfterValue:
+			dst = strconv.AppendInt(dst, int64(v.RetryAfter), 10)
+		case limitValue:
+			dst = append(dst, v.Limit...) // digits
 		}
 	}
 	return dst
-}
-
-// renderer writes a template.
-type renderer struct {
-	// known maps placeholder → value, "" or absent: there is none.
-	known map[placeholder]string
-	// keyed: the request will have a key id.
-	keyed bool
-	out   template
-	// text is rendered but not yet in out.
-	text []byte
-}
-
-// render renders a body of which all but the request's own values is known.
-func render(e *element, known map[placeholder]string, keyed bool) template {
-	r := &renderer{known: known, keyed: keyed}
-	if !r.has(e) {
-		return template{{text: "null"}} // the body is one string, and it is left out
-	}
-	r.write(e)
-	return append(r.out, part{text: string(r.text)})
-}
-
-// has reports whether there is something to put in for each placeholder of e, which
-// otherwise is left out. Only strings are left out: an object without members stays.
-func (r *renderer) has(e *element) bool {
-	for _, p := range e.pieces {
-		switch {
-		case p.value == "" || p.value == requestIDValue:
-		case p.value == keyIDValue:
-			if !r.keyed {
-				return false
-			}
-		case r.known[p.value] == "":
-			return false
-		}
-	}
-	return true
-}
-
-// write renders e.
-func (r *renderer) write(e *element) {
-	switch e.kind {
-	case objectElement:
-		r.writeAll(e, '{', '}')
-	case arrayElement:
-		r.writeAll(e, '[', ']')
-	case stringElement:
-		r.text = append(r.text, '"')
-		for _, p := range e.pieces {
-			r.writePiece(p)
-		}
-		r.text = append(r.text, '"')
-	case verbatimElement:
-		r.text = append(r.text, e.verbatim...)
-	}
-}
-
-// writeAll renders the children of an object or an array that are not left out.
-func (r *renderer) writeAll(e *element, begin, end byte) {
-	r.text = append(r.text, begin)
-	first := true
-	for i := range e.children {
-		child := &e.children[i]
-		if !r.has(child) {
-			continue
-		}
-		if !first {
-			r.text = append(r.text, ',')
-		}
-		first = false
-		if e.kind == objectElement {
-			r.text = append(r.text, '"')
-			r.text = appendEscaped(r.text, child.name)
-			r.text = append(r.text, '"', ':')
-		}
-		r.write(child)
-	}
-	r.text = append(r.text, end)
-}
-
-// writePiece renders a part of a string. What only the request knows ends a part of
-// the template.
-func (r *renderer) writePiece(p piece) {
-	switch p.value {
-	case "":
-		r.text = appendEscaped(r.text, p.text)
-	case requestIDValue, keyIDValue:
-		r.out = append(r.out, part{text: string(r.text), value: p.value})
-		r.text = r.text[:0]
-	default:
-		r.text = appendEscaped(r.text, r.known[p.value])
-	}
 }
 
 const hexDigits = "0123456789abcdef"

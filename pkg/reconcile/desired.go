@@ -152,7 +152,8 @@ func (f *facts) grant(environment string) policy.GrantResult {
 	for i, scope := range f.key.Spec.Scopes {
 		asked[i] = string(scope)
 	}
-	return f.policy.Granted(policy.GrantNamespace{Name: f.key.Namespace, Labels: f.labels}, environment, asked)
+	plan, _ := f.policy.Plan(environment, string(f.key.Spec.Plan))
+	return f.policy.Granted(policy.GrantNamespace{Name: f.key.Namespace, Labels: f.labels}, environment, plan, asked)
 }
 
 // repairedLedger names the elected record where the ledger does not.

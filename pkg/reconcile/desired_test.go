@@ -39,7 +39,7 @@ func aPolicy(t *testing.T, scopes ...v1alpha1.ScopeName) *policy.Policy {
 		Namespace: "platform", Name: "api", UID: "policy-uid",
 		Spec: v1alpha1.APIKeyPolicySpec{
 			BasePath:     "/",
-			Credentials:  []v1alpha1.Credential{{Header: v1alpha1.CredentialHeader{Name: "Authorization", Scheme: "Bearer"}}},
+			Credentials:  []v1alpha1.Credential{{Header: &v1alpha1.CredentialHeader{Name: "Authorization", Scheme: "Bearer"}}},
 			KeyFormat:    v1alpha1.KeyFormat{Encoding: v1alpha1.EncodingHex, Length: 48},
 			Environments: []v1alpha1.Environment{{Name: "live", Prefix: "sk_"}, {Name: "test", Prefix: "tk_"}},
 			Scopes:       []v1alpha1.Scope{{Name: "read"}, {Name: "write"}, {Name: "admin"}},

@@ -201,7 +201,7 @@ type APIKeyStatus struct {
 
 	// hint is the recognisable beginning of the token, such as "sk_ab12…".
 	// +optional
-	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:MaxLength=128
 	Hint string `json:"hint,omitempty"`
 
 	// environment that the key belongs to.
@@ -240,7 +240,7 @@ type IssuedKey struct {
 
 	// hint is the recognisable beginning of the token.
 	// +optional
-	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:MaxLength=128
 	Hint string `json:"hint,omitempty"`
 
 	// serial counts the tokens of an APIKey from 1.

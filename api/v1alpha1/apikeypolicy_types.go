@@ -251,6 +251,7 @@ type Plan struct {
 	// +listMapKey=per
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, duration(b.per) == duration(a.per)))",message="two limits are per the same time: keep the lower of the two"
 	Limits []Limit `json:"limits,omitempty"`
 }
 
@@ -263,12 +264,13 @@ type Limit struct {
 	// +kubebuilder:validation:Maximum=1000000000
 	Requests int64 `json:"requests"`
 
-	// per is how long the window lasts, such as "1s", "1h" or "24h": at least a second.
+	// per is how long the window lasts, such as "1s", "1h" or "24h": at least a second,
+	// and 366 days at the most.
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
-	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="per must be a duration of at least a second, such as 1h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]') && duration(self) <= duration('8784h')",message="per must be a duration from 1s to 8784h, such as 1h"
 	Per metav1.Duration `json:"per"`
 }
 
@@ -294,7 +296,8 @@ type Grant struct {
 	// +kubebuilder:validation:MaxItems=16
 	Environments []EnvironmentName `json:"environments,omitempty"`
 
-	// plans that are granted. Absent: every plan.
+	// plans that are granted: the grant is for keys of these plans alone. Absent: every
+	// plan, and keys without one.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1

@@ -27,6 +27,7 @@ spec:
   displayName: CI/CD Pipeline
   environment: live
   scopes: [read, "read:all"]
+  plan: business
   expiresAt: "2027-01-01T00:00:00Z"
   delivery: {secretName: hubspot-key, ttl: 24h}
   metadata: {team: acme}
@@ -39,11 +40,12 @@ spec:
   hosts: [api.stepsies.com, "*.stepsies.com"]
   basePath: /v1
   grants:
-  - {namespaces: {from: All}, scopes: [read], environments: [live]}
+  - {namespaces: {from: All}, scopes: [read], environments: [live], plans: [sandbox]}
   - {namespaces: {from: Selector, selector: {matchLabels: {a: b}}}}
   credentials:
   - header: {name: Authorization, scheme: Bearer}
   - header: {name: X-API-Key}
+  - query: {name: api_key}
   keyFormat: {encoding: Hex, length: 48}
   environments: [{name: live, prefix: sk_live_}, {name: test, prefix: sk_test_}]
   scopes: [{name: read}, {name: write}, {name: admin, includes: [read, write]}]
@@ -52,11 +54,20 @@ spec:
   - {paths: ["/", "/health/"], anonymous: true}
   - {basePath: /, paths: ["/{rest...}"], anyKey: true}
   - {methods: [POST], paths: ["/x"], anyScope: [write, admin], message: "No."}
+  - {methods: [PUT], paths: ["/y"], scopes: [write], plan: business, cost: 10}
+  requireTLS: true
+  preflight: Allow
+  limitFailure: FailOpen
+  defaultPlan: sandbox
+  plans:
+  - {name: sandbox, limits: [{requests: 100, per: 1h}]}
+  - {name: business, includes: [sandbox], limits: [{requests: 10, per: 1s}, {requests: 1000, per: 1m}]}
   upstream: {prefix: x-caller-}
   errors:
     contentType: application/json
     docs: https://docs.stepsies.com/auth?a=b#c
     bodies: {"401": {error: {code: unauthorized}}}
+    headers: [{name: x-support, value: "mail us"}]
 `
 )
 
@@ -177,6 +188,7 @@ func TestAPIKeyOnCreation(t *testing.T) {
 		"a Secret name in upper case": {"hubspot-key", "Hubspot", "secretName"},
 		"an environment of spaces":    {"environment: live", `environment: " "`, "environment"},
 		"a metadata number":           {"team: acme", "team: 1", "team"},
+		"a plan with a blank":         {"plan: business", `plan: "big business"`, "plan"},
 		"an empty metadata key":       {"team: acme", `"": acme`, "metadata keys"},
 		"a long metadata value":       {"team: acme", "team: " + strings.Repeat("x", 257), "metadata"},
 	})
@@ -186,6 +198,8 @@ func TestAPIKeyOnUpdate(t *testing.T) {
 	update(t, "apikeys", goodKey, map[string]change{
 		"scopes":                        {`, "read:all"`, "", ""},
 		"expiry":                        {"2027", "2028", ""},
+		"another plan":                  {"plan: business", "plan: sandbox", ""},
+		"no plan":                       {"  plan: business\n", "", ""},
 		"no expiry":                     {`  expiresAt: "2027-01-01T00:00:00Z"` + "\n", "", ""},
 		"suspended":                     {"environment: live", "environment: live\n  state: Suspended", ""},
 		"ttl":                           {"ttl: 24h", "ttl: 1h", ""},
@@ -247,7 +261,7 @@ func TestAPIKeyPolicyOnCreation(t *testing.T) {
 		"a rule with no such scope":        {"scopes: [read]}\n  - {paths", "scopes: [delete]}\n  - {paths", "does not declare"},
 		"any of no such scope":             {"anyScope: [write, admin]", "anyScope: [write, delete]", "does not declare"},
 		"a grant of no such scope":         {"scopes: [read], environments", "scopes: [delete], environments", "does not declare"},
-		"a grant of no such environment":   {"environments: [live]}", "environments: [prod]}", "does not declare"},
+		"a grant of no such environment":   {"environments: [live], plans", "environments: [prod], plans", "does not declare"},
 		"a rule with none of the four":     {", " + rule, "", "exactly one of"},
 		"a rule with two of the four":      {rule, "anonymous: true, anyKey: true", "exactly one of"},
 		"a rule with scopes and any":       {"anyScope: [write, admin]", "anyScope: [write], scopes: [admin]", "exactly one of"},
@@ -299,23 +313,79 @@ func TestAPIKeyPolicyOnCreation(t *testing.T) {
 		"a content type with a charset":    {"application/json", `"application/json; charset=utf-8"`, ""},
 		"docs that are no URL":             {"https://docs.stepsies.com/auth?a=b#c", "javascript:x", "docs"},
 		"unknown field":                    {"basePath: /v1", "basepath: /v1", "basepath"},
+
+		"an id":                             {format, "{encoding: Hex, length: 48, idLength: 32}", ""},
+		"an id that is too long":            {format, "{encoding: Hex, length: 48, idLength: 33}", "idLength"},
+		"an id below zero":                  {format, "{encoding: Hex, length: 48, idLength: -1}", "idLength"},
+		"a credential in no place":          {"query: {name: api_key}", "{}", "either a header or a query parameter"},
+		"a credential in two places":        {"query: {name: api_key}", "{query: {name: api_key}, header: {name: X-Key}}", "either a header or a query parameter"},
+		"a query parameter twice":           {"query: {name: api_key}", "query: {name: api_key}\n  - query: {name: api_key}", "same place"},
+		"query parameters of two cases":     {"query: {name: api_key}", "query: {name: api_key}\n  - query: {name: API_key}", ""},
+		"a query parameter like a header":   {"query: {name: api_key}", "query: {name: X-API-Key}", ""},
+		"a query parameter with an escape":  {"query: {name: api_key}", `query: {name: "api%5Fkey"}`, "name"},
+		"a query parameter with an &":       {"query: {name: api_key}", `query: {name: "a&b"}`, "name"},
+		"a query parameter without a name":  {"query: {name: api_key}", `query: {name: ""}`, "name"},
+		"a grant of no such plan":           {"plans: [sandbox]}", "plans: [gold]}", "a grant names a plan"},
+		"a grant of no plans":               {"plans: [sandbox]}", "plans: []}", "plans"},
+		"an environment of no such plan":    {"prefix: sk_test_}", "prefix: sk_test_, plan: gold}", "an environment names a plan"},
+		"an environment of a plan":          {"prefix: sk_test_}", "prefix: sk_test_, plan: sandbox}", ""},
+		"a rule of no such plan":            {"plan: business, cost", "plan: gold, cost", "a rule names a plan"},
+		"an anonymous rule with a plan":     {rule, "anonymous: true, plan: sandbox", "an anonymous rule asks for no plan"},
+		"a plan that includes no such plan": {"includes: [sandbox]", "includes: [gold]", "includes names a plan"},
+		"no such default plan":              {"defaultPlan: sandbox", "defaultPlan: gold", "defaultPlan names a plan"},
+		"no default plan":                   {"  defaultPlan: sandbox\n", "", ""},
+		"a duplicate plan":                  {"{name: business,", "{name: sandbox,", "Duplicate"},
+		"a plan in upper case":              {"{name: business,", "{name: Business,", "name"},
+		"a plan without limits":             {", limits: [{requests: 100, per: 1h}]", "", ""},
+		"a plan of no limits":               {"[{requests: 100, per: 1h}]", "[]", "limits"},
+		"a limit of no requests":            {"requests: 100,", "requests: 0,", "requests"},
+		"a limit of too many requests":      {"requests: 100,", "requests: 1000000001,", "requests"},
+		"a limit of half a request":         {"requests: 100,", "requests: 0.5,", "requests"},
+		"a limit without a time":            {"{requests: 100, per: 1h}", "{requests: 100}", "per"},
+		"a limit per nothing":               {"per: 1h", `per: ""`, "per must be a duration"},
+		"a limit per zero":                  {"per: 1h", "per: 0h0s", "per must be a duration"},
+		"a limit per half a second":         {"per: 1h", "per: 0.5s", "per"},
+		"a limit per 500 ms":                {"per: 1h", "per: 500ms", "per"},
+		"a limit per 366 days":              {"per: 1h", "per: 8784h", ""},
+		"a limit per more than 366 days":    {"per: 1h", "per: 8784h1s", "per must be a duration"},
+		"two limits per the same time":      {"per: 1m}]", "per: 1m}, {requests: 5, per: 1m}]", "Duplicate"},
+		"two limits per equal times":        {"per: 1m}]", "per: 1m}, {requests: 5, per: 60s}]", "two limits are per the same time"},
+		"four limits":                       {"per: 1m}]", "per: 1m}, {requests: 5, per: 2m}, {requests: 5, per: 3m}]", ""},
+		"five limits":                       {"per: 1m}]", "per: 1m}, {requests: 5, per: 2m}, {requests: 5, per: 3m}, {requests: 5, per: 4m}]", "limits"},
+		"a cost of nothing":                 {"cost: 10", "cost: 0", ""},
+		"a cost below zero":                 {"cost: 10", "cost: -1", "cost"},
+		"a cost that is too high":           {"cost: 10", "cost: 1000001", "cost"},
+		"an unknown preflight":              {"preflight: Allow", "preflight: Maybe", "Maybe"},
+		"an unknown limit failure":          {"FailOpen", "FailSoft", "FailSoft"},
+		"TLS, perhaps":                      {"requireTLS: true", "requireTLS: perhaps", "requireTLS"},
+		"an error header in upper case":     {"name: x-support", "name: X-Support", "name"},
+		"an error header of Keygate's":      {"name: x-support", "name: retry-after", "set by Keygate"},
+		"an error header of Envoy's":        {"name: x-support", "name: x-envoy-support", "set by Keygate"},
+		"an error header that is empty":     {`value: "mail us"`, `value: ""`, "value"},
+		"an error header of two lines":      {`value: "mail us"`, `value: "mail\r\nus: now"`, "value"},
+		"an error header twice":             {"{name: x-support,", "{name: x-support, value: a}, {name: x-support,", "Duplicate"},
 	})
 }
 
 func TestAPIKeyPolicyOnUpdate(t *testing.T) {
 	const environments = "[{name: live, prefix: sk_live_}, {name: test, prefix: sk_test_}]"
 	update(t, "apikeypolicies", goodPolicy, map[string]change{
-		"rules":                   {"anonymous: true", "anyKey: true", ""},
-		"hosts":                   {`, "*.stepsies.com"`, "", ""},
-		"an environment more":     {environments, environments[:len(environments)-1] + ", {name: dev, prefix: sk_dev_}]", ""},
-		"environments reordered":  {environments, "[{name: test, prefix: sk_test_}, {name: live, prefix: sk_live_}]", ""},
-		"an environment less":     {", {name: test, prefix: sk_test_}", "", "never changed or removed"},
-		"another prefix":          {"sk_test_", "sk_dev_", "never changed or removed"},
-		"an environment renamed":  {"name: test", "name: dev", "never changed or removed"},
-		"another encoding":        {"encoding: Hex", "encoding: Base62", "keyFormat is immutable"},
-		"another length":          {"length: 48", "length: 64", "keyFormat is immutable"},
-		"the length removed":      {", length: 48", "", "keyFormat is immutable"},
-		"the key format removed":  {"  keyFormat: {encoding: Hex, length: 48}\n", "", "keyFormat is immutable"},
-		"a shorter secret, twice": {"{encoding: Hex, length: 48}", "{encoding: Hex, length: 16}", "length"},
+		"rules":                           {"anonymous: true", "anyKey: true", ""},
+		"hosts":                           {`, "*.stepsies.com"`, "", ""},
+		"an environment more":             {environments, environments[:len(environments)-1] + ", {name: dev, prefix: sk_dev_}]", ""},
+		"environments reordered":          {environments, "[{name: test, prefix: sk_test_}, {name: live, prefix: sk_live_}]", ""},
+		"an environment less":             {", {name: test, prefix: sk_test_}", "", "never changed or removed"},
+		"another prefix":                  {"sk_test_", "sk_dev_", "never changed or removed"},
+		"an environment renamed":          {"name: test", "name: dev", "never changed or removed"},
+		"another encoding":                {"encoding: Hex", "encoding: Base62", "keyFormat is immutable"},
+		"another length":                  {"length: 48", "length: 64", "keyFormat is immutable"},
+		"an id":                           {"length: 48", "length: 48, idLength: 6", "keyFormat is immutable"},
+		"a fixed plan":                    {"prefix: sk_test_}", "prefix: sk_test_, plan: sandbox}", "never changed or removed"},
+		"an environment more with a plan": {environments, environments[:len(environments)-1] + ", {name: dev, prefix: sk_dev_, plan: sandbox}]", ""},
+		"another default plan":            {"defaultPlan: sandbox", "defaultPlan: business", ""},
+		"another limit":                   {"requests: 100,", "requests: 200,", ""},
+		"the length removed":              {", length: 48", "", "keyFormat is immutable"},
+		"the key format removed":          {"  keyFormat: {encoding: Hex, length: 48}\n", "", "keyFormat is immutable"},
+		"a shorter secret, twice":         {"{encoding: Hex, length: 48}", "{encoding: Hex, length: 16}", "length"},
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/policy"
+	"keygate.dev/keygate/pkg/ratelimit"
 )
 
 // Keys finds the keys that callers send.
@@ -19,6 +20,13 @@ type Keys interface {
 	Lookup(ctx context.Context, d apikey.Digest) (*apikey.Record, error)
 }
 
+// Limiter counts what keys use. It is what [ratelimit.Limiter] says.
+type Limiter interface {
+	// Take asks for a request of a key under limits, and charges its cost if it is
+	// allowed. An error says that it can't tell.
+	Take(ctx context.Context, key string, limits []ratelimit.Limit, cost int64) (ratelimit.Result, error)
+}
+
 // Decider judges requests. All fields but FixedPolicy are needed. Safe for
 // concurrent use.
 type Decider struct {
@@ -29,6 +37,9 @@ type Decider struct {
 	// Synced reports whether Keys and Policies are complete. Nothing is judged
 	// before.
 	Synced func() bool
+	// Limiter counts the requests of keys whose plan has limits. It returns within the
+	// time that a decision may take.
+	Limiter Limiter
 	// FixedPolicy is the "namespace/name" that judges every request whose route
 	// names none; "": the request's host chooses.
 	FixedPolicy string
@@ -39,8 +50,9 @@ type Decider struct {
 // Decide judges a request. It always returns a verdict: a failure to judge is a
 // denial with the reason unavailable.
 //
-// The order is: well-formed, policy, rule (an anonymous one allows), credential,
-// key, its policy, its state, its expiry, its scopes.
+// The order is: well-formed, policy, TLS, preflight, rule (an anonymous one allows),
+// credential, key, its policy, its state, its expiry, its scopes, its plan, its
+// limits.
 func (d *Decider) Decide(ctx context.Context, r *Request) Verdict {
 	v := Verdict{RequestID: r.requestID()}
 	v.Reason, v.Detail = d.judge(ctx, r, &v)
@@ -66,6 +78,12 @@ func (d *Decider) judge(ctx context.Context, r *Request, v *Verdict) (policy.Rea
 	}
 	if p == nil {
 		return policy.Unavailable, DetailPolicy
+	}
+	if p.RequireTLS() && !r.TLS {
+		return policy.TLSRequired, ""
+	}
+	if p.AllowPreflight() && r.preflight() {
+		return Anonymous, DetailPreflight
 	}
 	if v.Rule = p.Match(r.Method, r.path()); v.Rule == nil {
 		return policy.NoRule, ""
@@ -110,10 +128,18 @@ func (d *Decider) judgeKey(ctx context.Context, r *Request, v *Verdict) (policy.
 	if detail := d.invalid(v); detail != "" {
 		return policy.InvalidKey, detail
 	}
-	if !v.Rule.Permits(v.Policy.ScopeSet(v.Record.Scopes)) {
+	plan, known := v.Policy.Plan(v.Record.Environment, v.Record.Plan)
+	switch {
+	case !known:
+		// The record says what was granted; the policy has changed since, and the
+		// controller has not judged the key again.
+		return policy.InvalidKey, DetailNotGranted
+	case !v.Rule.Permits(v.Policy.ScopeSet(v.Record.Scopes)):
 		return policy.InsufficientScope, ""
+	case !v.Rule.PermitsPlan(v.Policy, plan):
+		return policy.PlanRequired, ""
 	}
-	return Allowed, ""
+	return d.take(ctx, v, plan)
 }
 
 // digest computes the digests of a token into the request's own room and leaves

@@ -2,6 +2,7 @@ package authz
 
 import (
 	"context"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func TestDecideAllows(t *testing.T) {
 		Allow: true, Reason: Allowed, Policy: f.policy, Rule: f.policy.Match("GET", "/v1/stepsies"),
 		Record: f.record, KeyID: f.record.Digest.ID(), RequestID: "req-1",
 	}
-	if v != want {
+	if !reflect.DeepEqual(v, want) {
 		t.Errorf("got %+v, want %+v", v, want)
 	}
 }

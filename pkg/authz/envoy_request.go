@@ -15,8 +15,11 @@ import (
 const (
 	checkRequestAttributes protowire.Number = 1
 
+	attributesDestination       protowire.Number = 2
 	attributesRequest           protowire.Number = 4
 	attributesContextExtensions protowire.Number = 10
+
+	peerPrincipal protowire.Number = 4
 
 	requestHTTP protowire.Number = 2
 
@@ -24,6 +27,7 @@ const (
 	httpHeaders   protowire.Number = 3
 	httpPath      protowire.Number = 4
 	httpHost      protowire.Number = 5
+	httpScheme    protowire.Number = 6
 	httpHeaderMap protowire.Number = 13
 
 	headerMapHeaders protowire.Number = 1
@@ -49,6 +53,14 @@ type checkRequest struct {
 	Request
 	// message is the encoded CheckRequest.
 	message []byte
+	// principal is AttributeContext.destination.principal: who Envoy's own certificate
+	// says it is (its first URI or DNS name, else its subject), on connections with TLS
+	// only. It needs no certificate of the client's.
+	principal string
+	// scheme is AttributeContext.HttpRequest.scheme. Envoy takes it from
+	// x-forwarded-proto, which is the caller's own unless Envoy or a proxy that it
+	// trusts set it.
+	scheme string
 }
 
 // maxPooledMessage is the largest buffer that is kept for the next request.
@@ -73,6 +85,7 @@ func (c *checkRequest) fill(data mem.BufferSlice) {
 // it may be used any more.
 func (c *checkRequest) release() {
 	clear(c.message)
+	c.principal, c.scheme = "", ""
 	c.reset()
 	if cap(c.message) <= maxPooledMessage {
 		checkRequests.Put(c)
@@ -81,7 +94,9 @@ func (c *checkRequest) release() {
 
 // parse reads the message. What can't be read makes the request Unreadable; what
 // was read before stays, so that the denial can be that of the right policy.
-func (c *checkRequest) parse() {
+//
+// trustScheme takes a scheme of https for TLS.
+func (c *checkRequest) parse(trustScheme bool) {
 	err := eachField(c.message, func(n protowire.Number, v value) error {
 		if n != checkRequestAttributes {
 			return nil
@@ -89,11 +104,19 @@ func (c *checkRequest) parse() {
 		return v.message(c.attribute)
 	})
 	c.Unreadable = err != nil
+	c.TLS = c.principal != "" || trustScheme && c.scheme == "https"
 }
 
 // attribute reads one field of AttributeContext.
 func (c *checkRequest) attribute(n protowire.Number, v value) error {
 	switch n {
+	case attributesDestination:
+		return v.message(func(n protowire.Number, v value) error {
+			if n != peerPrincipal {
+				return nil
+			}
+			return v.text(&c.principal)
+		})
 	case attributesRequest:
 		return v.message(func(n protowire.Number, v value) error {
 			if n != requestHTTP {
@@ -120,6 +143,8 @@ func (c *checkRequest) http(n protowire.Number, v value) error {
 		return v.text(&c.Path)
 	case httpHost:
 		return v.text(&c.Host)
+	case httpScheme:
+		return v.text(&c.scheme)
 	case httpHeaders:
 		name, val, err := v.mapEntry()
 		c.Header = append(c.Header, Field{Name: name, Value: val})

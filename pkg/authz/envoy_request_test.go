@@ -20,7 +20,7 @@ import (
 // parse reads an encoded CheckRequest by hand.
 func parse(data []byte) *checkRequest {
 	c := &checkRequest{message: data}
-	c.parse()
+	c.parse(false)
 	return c
 }
 
@@ -28,13 +28,13 @@ func parse(data []byte) *checkRequest {
 type seen struct {
 	Method, Path, Host, Policy string
 	Header                     []Field
-	Unreadable                 bool
+	Unreadable, TLS            bool
 }
 
 // byHand is what the parser of this package saw. The last of equal map keys counts
 // where lastWins is set.
 func byHand(c *checkRequest, lastWins bool) seen {
-	s := seen{c.Method, c.Path, c.Host, c.Policy, slices.Clone(c.Header), c.Unreadable}
+	s := seen{c.Method, c.Path, c.Host, c.Policy, slices.Clone(c.Header), c.Unreadable, c.TLS}
 	if lastWins {
 		last := map[string]string{}
 		for _, f := range s.Header {
@@ -55,6 +55,7 @@ func generated(m *authv3.CheckRequest) seen {
 	s := seen{
 		Method: http.GetMethod(), Path: http.GetPath(), Host: http.GetHost(),
 		Policy: m.GetAttributes().GetContextExtensions()["keygate.dev/policy"],
+		TLS:    m.GetAttributes().GetDestination().GetPrincipal() != "",
 	}
 	for name, value := range http.GetHeaders() {
 		s.Header = append(s.Header, Field{name, value})
@@ -109,9 +110,11 @@ func randomRequest(r *rand.Rand) *authv3.CheckRequest {
 	if r.IntN(2) == 0 {
 		extensions["keygate.dev/policy"] = text(30)
 	}
-	peer := &authv3.AttributeContext_Peer{Service: text(10), Principal: text(30), Certificate: text(300), Labels: texts(3)}
+	peer := func() *authv3.AttributeContext_Peer {
+		return &authv3.AttributeContext_Peer{Service: text(10), Principal: text(3), Certificate: text(300), Labels: texts(3)}
+	}
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
-		Source: peer, Destination: peer, ContextExtensions: extensions,
+		Source: peer(), Destination: peer(), ContextExtensions: extensions,
 		MetadataContext:      &corev3.Metadata{},
 		RouteMetadataContext: &corev3.Metadata{},
 		TlsSession:           &authv3.AttributeContext_TLSSession{Sni: text(20)},

@@ -1,11 +1,8 @@
 package authz
 
 import (
-	"strconv"
-
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -63,10 +60,10 @@ func (a *answers) of(v *Verdict, r *Request) *answer {
 		// status_on_error, whose default is 403 (external_auth.proto,
 		// CheckResponse.error_response).
 		response.Status = statuses[codes.Unavailable]
-		response.HttpResponse = &authv3.CheckResponse_ErrorResponse{ErrorResponse: a.denied(v)}
+		response.HttpResponse = &authv3.CheckResponse_ErrorResponse{ErrorResponse: a.denied(v, r)}
 	default:
-		response.Status = statuses[codeOf(v.Reason)]
-		response.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: a.denied(v)}
+		response.Status = denialStatus(v.Reason)
+		response.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: a.denied(v, r)}
 	}
 	return &answer{response: response, metadata: appendMetadata(make([]byte, 0, metadataSize), v)}
 }
@@ -74,88 +71,52 @@ func (a *answers) of(v *Verdict, r *Request) *answer {
 // statuses are the values of CheckResponse.status, which is set explicitly on
 // every answer: Envoy takes an unset one for OK.
 var statuses = map[codes.Code]*status.Status{
-	codes.OK:               {Code: int32(codes.OK)},
-	codes.InvalidArgument:  {Code: int32(codes.InvalidArgument)},
-	codes.Unauthenticated:  {Code: int32(codes.Unauthenticated)},
-	codes.PermissionDenied: {Code: int32(codes.PermissionDenied)},
-	codes.Unavailable:      {Code: int32(codes.Unavailable)},
+	codes.OK:                {Code: int32(codes.OK)},
+	codes.InvalidArgument:   {Code: int32(codes.InvalidArgument)},
+	codes.Unauthenticated:   {Code: int32(codes.Unauthenticated)},
+	codes.PermissionDenied:  {Code: int32(codes.PermissionDenied)},
+	codes.ResourceExhausted: {Code: int32(codes.ResourceExhausted)},
+	codes.Unavailable:       {Code: int32(codes.Unavailable)},
 }
 
-// codeOf is the gRPC code of a denial; never OK.
-func codeOf(reason policy.Reason) codes.Code {
-	switch reason.Status() {
-	case 400:
-		return codes.InvalidArgument
-	case 401:
-		return codes.Unauthenticated
+// denialStatus is the status of a denial: never OK, and never none.
+func denialStatus(reason policy.Reason) *status.Status {
+	code := codes.Code(reason.GRPCCode())
+	if s := statuses[code]; s != nil && code != codes.OK {
+		return s
 	}
-	return codes.PermissionDenied
+	return statuses[codes.PermissionDenied]
 }
 
 // ok is what becomes of an allowed request's header on its way upstream.
 func (a *answers) ok(v *Verdict, r *Request) *authv3.OkHttpResponse {
 	u := a.upstreams.of(a.policies(), v.Policy)
 	values := u.values(v)
-	h := newHeaders(len(values))
+	h := newHeaders(len(values) + 2)
 	for i, value := range values {
 		if value != "" {
 			h.set(u.names[i], value)
 		}
 	}
-	return &authv3.OkHttpResponse{Headers: h.options, HeadersToRemove: u.removals(r, &values)}
-}
-
-// denied is what the caller is told.
-func (a *answers) denied(v *Verdict) *authv3.DeniedHttpResponse {
-	denial := v.Denial()
-	body := denial.AppendBody(nil, policy.Values{RequestID: v.RequestID, KeyID: v.KeyID})
-	if a.maxBody > 0 && len(body) > a.maxBody {
-		body = nil
+	if target, changed := r.withoutKeys(v.Policy.Credentials()); changed {
+		// query_parameters_to_remove would sort the query and turn "y" into "y=".
+		h.set(":path", target)
 	}
-	h := newHeaders(5)
-	h.set("cache-control", "no-store")
-	h.set("x-request-id", v.RequestID)
-	if len(body) > 0 {
-		h.set("content-type", denial.ContentType)
+	if id, n := r.field("x-request-id"); n > 0 && id != v.RequestID {
+		h.set("x-request-id", v.RequestID)
 	}
-	if denial.Challenge != "" {
-		h.set("www-authenticate", denial.Challenge)
-	}
-	if denial.RetryAfter > 0 {
-		h.set("retry-after", strconv.Itoa(denial.RetryAfter))
-	}
-	return &authv3.DeniedHttpResponse{
-		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(denial.Status)},
-		Headers: h.options,
-		Body:    string(body),
+	return &authv3.OkHttpResponse{
+		Headers: h.options, HeadersToRemove: u.removals(r, &values), ResponseHeadersToAdd: quotaHeaders(v),
 	}
 }
 
-// headers collects HeaderValueOptions that are allocated together.
-type headers struct {
-	room []struct {
-		option corev3.HeaderValueOption
-		header corev3.HeaderValue
+// quotaHeaders are the response headers of a request that was counted. They
+// overwrite the upstream's own.
+func quotaHeaders(v *Verdict) []*corev3.HeaderValueOption {
+	if len(v.Quota.Windows) == 0 {
+		return nil
 	}
-	options []*corev3.HeaderValueOption
-}
-
-// newHeaders has room for n headers.
-func newHeaders(n int) *headers {
-	h := &headers{options: make([]*corev3.HeaderValueOption, 0, n)}
-	h.room = make([]struct {
-		option corev3.HeaderValueOption
-		header corev3.HeaderValue
-	}, n)
-	return h
-}
-
-// set adds a header that takes the place of all of its name. The default action of
-// the proto, APPEND_IF_EXISTS_OR_ADD, would leave what the caller sent.
-func (h *headers) set(name, value string) {
-	next := &h.room[len(h.options)]
-	next.header.Key, next.header.Value = name, value
-	next.option.Header = &next.header
-	next.option.AppendAction = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
-	h.options = append(h.options, &next.option)
+	h := newHeaders(2)
+	h.setQuota(v)
+	return h.options
 }

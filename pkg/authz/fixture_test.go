@@ -10,6 +10,7 @@ import (
 	"keygate.dev/keygate/api/v1alpha1"
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/policy"
+	"keygate.dev/keygate/pkg/ratelimit"
 )
 
 // now is the clock of the tests.
@@ -129,28 +130,62 @@ func compile(tb testing.TB, src *policy.Source) *policy.Policy {
 // known but can't be used.
 type fixture struct {
 	*Decider
-	keys   *fixedKeys
-	record *apikey.Record
-	policy *policy.Policy
-	synced atomic.Bool
+	keys    *fixedKeys
+	limiter *fixedLimiter
+	record  *apikey.Record
+	policy  *policy.Policy
+	synced  atomic.Bool
 }
 
 func newFixture(tb testing.TB) *fixture {
 	tb.Helper()
-	f := &fixture{keys: newKeys(tb), record: activeRecord()}
+	return newFixtureWith(tb, func(*v1alpha1.APIKeyPolicySpec) {})
+}
+
+// newFixtureWith is a fixture with another spec of its policy.
+func newFixtureWith(tb testing.TB, change func(*v1alpha1.APIKeyPolicySpec)) *fixture {
+	tb.Helper()
+	f := &fixture{keys: newKeys(tb), record: activeRecord(), limiter: &fixedLimiter{}}
 	f.synced.Store(true)
 	f.keys.add(token, 0, f.record)
-	f.policy = compile(tb, stepsies())
+	src := stepsies()
+	change(&src.Spec)
+	f.policy = compile(tb, src)
 	broken := &policy.Source{Namespace: "platform", Name: "broken", UID: "uid-broken", Created: now, ClaimsHosts: true,
 		Spec: v1alpha1.APIKeyPolicySpec{Hosts: []v1alpha1.Host{"broken.stepsies.com"}}}
-	table := policy.NewTable([]policy.Entry{policy.NewEntry(stepsies(), f.policy), policy.NewEntry(broken, nil)})
+	table := policy.NewTable([]policy.Entry{policy.NewEntry(src, f.policy), policy.NewEntry(broken, nil)})
 	f.Decider = &Decider{
 		Keys:     f.keys,
+		Limiter:  f.limiter,
 		Policies: func() *policy.Table { return table },
 		Synced:   f.synced.Load,
 		Now:      func() time.Time { return now },
 	}
 	return f
+}
+
+// fixedLimiter answers what it is set to, and remembers what it was asked.
+type fixedLimiter struct {
+	result ratelimit.Result
+	err    error
+	// onTake, if set, is called by Take.
+	onTake func()
+	asked  []asked
+}
+
+// asked is one call of Take.
+type asked struct {
+	Key    string
+	Limits []ratelimit.Limit
+	Cost   int64
+}
+
+func (l *fixedLimiter) Take(_ context.Context, key string, limits []ratelimit.Limit, cost int64) (ratelimit.Result, error) {
+	l.asked = append(l.asked, asked{key, limits, cost})
+	if l.onTake != nil {
+		l.onTake()
+	}
+	return l.result, l.err
 }
 
 // request is one that the fixture allows, with more fields.

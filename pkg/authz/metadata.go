@@ -35,6 +35,7 @@ func appendMetadata(dst []byte, v *Verdict) []byte {
 	dst = appendText(dst, "name", v.Record.Owner.Name)
 	dst = appendText(dst, "namespace", v.Record.Owner.Namespace)
 	dst = appendText(dst, "environment", v.Record.Environment)
+	dst = appendText(dst, "plan", v.Record.Plan)
 	dst = appendTexts(dst, "scopes", v.Record.Scopes)
 	return appendTextMap(dst, "metadata", v.Record.Metadata)
 }

@@ -28,6 +28,8 @@ type Request struct {
 	Host string
 	// Policy is the "namespace/name" that the route was configured with; "": none.
 	Policy string
+	// TLS: the request reached Envoy over TLS. What a caller writes never sets it.
+	TLS bool
 	// Header holds every field, in order; a doubled one is there twice, or once with
 	// its values joined by commas.
 	Header []Field
@@ -37,12 +39,19 @@ type Request struct {
 
 	// digests is room for those of the token, so that no decision allocates them.
 	digests [apikey.MaxPeppers]apikey.Digest
+	// unescaped is room for a token that came percent-encoded, so that no copy of it
+	// outlives the request.
+	unescaped [apikey.MaxTokenLength]byte
 }
 
 // reset forgets the request and keeps the room for its fields.
 func (r *Request) reset() {
 	clear(r.Header)
-	*r = Request{Header: r.Header[:0]}
+	r.Method, r.Path, r.Host, r.Policy = "", "", "", ""
+	r.TLS, r.Unreadable = false, false
+	r.Header = r.Header[:0]
+	clear(r.digests[:])
+	clear(r.unescaped[:])
 }
 
 // path is the request target without its query.
@@ -51,22 +60,56 @@ func (r *Request) path() string {
 	return path
 }
 
+// query is what follows the first "?" of the request target, "" where there is none.
+func (r *Request) query() string {
+	_, query, _ := strings.Cut(r.Path, "?")
+	return query
+}
+
+// field is the value of the field named name, which is in lower case, and how many
+// of its name there are; of several, the value is the last one's.
+func (r *Request) field(name string) (value string, n int) {
+	for i := range r.Header {
+		if equalFold(r.Header[i].Name, name) {
+			value = r.Header[i].Value
+			n++
+		}
+	}
+	return value, n
+}
+
+// one is the value of the field named name, which is in lower case, if there is
+// exactly one, else "".
+func (r *Request) one(name string) string {
+	if value, n := r.field(name); n == 1 {
+		return value
+	}
+	return ""
+}
+
+// preflight reports whether r is a CORS preflight request (Fetch standard, section
+// 3.3.2): OPTIONS with an Origin and an Access-Control-Request-Method, one of each
+// and neither of them empty.
+func (r *Request) preflight() bool {
+	return r.Method == "OPTIONS" && r.one("origin") != "" && r.one("access-control-request-method") != ""
+}
+
+// grpc reports whether the caller speaks gRPC, exactly as Envoy tells it: by a
+// content type of application/grpc or application/grpc+…, in lower case. Envoy then
+// makes every answer of its own one of gRPC; "application/grpc-web" and
+// "application/grpc;…" are not (Grpc::Common::hasGrpcContentType).
+func (r *Request) grpc() bool {
+	rest, found := strings.CutPrefix(r.one("content-type"), "application/grpc")
+	return found && (rest == "" || rest[0] == '+')
+}
+
 // maxRequestID is the longest request id that is taken over, in bytes.
 const maxRequestID = 128
 
 // requestID is the value of x-request-id if it is 1 to 128 characters of
 // [A-Za-z0-9._-] and there is only one, else a random one. It is a copy.
 func (r *Request) requestID() string {
-	found := ""
-	for i := range r.Header {
-		if !equalFold(r.Header[i].Name, "x-request-id") {
-			continue
-		}
-		if found != "" {
-			return rand.Text()
-		}
-		found = r.Header[i].Value
-	}
+	found := r.one("x-request-id")
 	if !isRequestID(found) {
 		return rand.Text()
 	}

@@ -48,6 +48,11 @@ type ServerOptions struct {
 	// MaxBodyBytes is the longest body of a denial; a longer one is left out. Set it
 	// as Envoy's max_denied_response_body_bytes, which would cut. 0: no limit.
 	MaxBodyBytes int
+	// TrustForwardedProto takes a request for one over TLS also where Envoy tells the
+	// scheme https, which it takes from x-forwarded-proto: for an Envoy behind a load
+	// balancer that ends TLS and sets that header. Without use_remote_address or such a
+	// balancer, callers can write it themselves.
+	TrustForwardedProto bool
 	// Decisions says which decisions get a log line; "": none.
 	Decisions DecisionLog
 	// DrainDelay is the time from NOT_SERVING to the refusal of new calls, in which
@@ -102,6 +107,8 @@ func NewServer(o ServerOptions) (*Server, error) {
 		decider:  o.Decider,
 		answers:  &answers{policies: o.Decider.Policies, maxBody: o.MaxBodyBytes},
 		observer: observer,
+
+		trustScheme: o.TrustForwardedProto,
 	})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)

@@ -38,6 +38,8 @@ type service struct {
 	decider  *Decider
 	answers  *answers
 	observer *observer
+	// trustScheme takes the scheme that Envoy tells for the truth about TLS.
+	trustScheme bool
 }
 
 // check translates, decides and answers. It never fails: an RPC error would let the
@@ -51,7 +53,7 @@ func (s *service) check(ctx context.Context, in *checkRequest) (out *answer) {
 			out = s.panicked(ctx, in, cause, start)
 		}
 	}()
-	in.parse()
+	in.parse(s.trustScheme)
 	v := s.decider.Decide(ctx, &in.Request)
 	out = s.answers.of(&v, &in.Request)
 	s.observer.decided(ctx, &v, &in.Request, start)

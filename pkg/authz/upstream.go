@@ -50,7 +50,9 @@ func newUpstream(p *policy.Policy) *upstream {
 		u.handled[name] = true
 	}
 	for _, place := range p.Credentials() {
-		u.alwaysRemove(place.Header)
+		if place.Header != "" {
+			u.alwaysRemove(place.Header)
+		}
 	}
 	for _, name := range overrides {
 		u.alwaysRemove(name)

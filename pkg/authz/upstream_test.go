@@ -107,8 +107,8 @@ func TestUpstreamWithoutHeaders(t *testing.T) {
 func TestRemovalsAreSound(t *testing.T) {
 	src := stepsies()
 	src.Spec.Credentials = append(src.Spec.Credentials,
-		v1alpha1.Credential{Header: v1alpha1.CredentialHeader{Name: "X-Apikey-Id"}},
-		v1alpha1.Credential{Header: v1alpha1.CredentialHeader{Name: "X-Original-Url"}})
+		v1alpha1.Credential{Header: &v1alpha1.CredentialHeader{Name: "X-Apikey-Id"}},
+		v1alpha1.Credential{Header: &v1alpha1.CredentialHeader{Name: "X-Original-Url"}})
 	p, err := policy.Compile(src)
 	if err != nil {
 		p = compile(t, stepsies()) // such a policy is refused: the better answer

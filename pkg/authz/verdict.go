@@ -3,6 +3,7 @@ package authz
 import (
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/policy"
+	"keygate.dev/keygate/pkg/ratelimit"
 )
 
 // The outcomes of a request that is let through. They stand where a denial has its
@@ -10,7 +11,8 @@ import (
 const (
 	// Allowed: a key was sent, and it may.
 	Allowed policy.Reason = "allowed"
-	// Anonymous: the route asks for no key.
+	// Anonymous: the route asks for no key, or the request is a CORS preflight that
+	// the policy lets through.
 	Anonymous policy.Reason = "anonymous"
 )
 
@@ -18,11 +20,22 @@ const (
 // not told. "" where the reason says it all.
 type Detail string
 
+// Details of an allow.
+const (
+	// DetailPreflight: an anonymous CORS preflight request.
+	DetailPreflight Detail = "preflight"
+	// DetailLimitUnknown: the request was not counted, because the limiter failed and
+	// the policy says FailOpen.
+	DetailLimitUnknown Detail = "limit_unknown"
+)
+
 // Details of a malformed_request: what about it.
 const (
 	DetailUnreadable Detail = "unreadable"
 	DetailMethod     Detail = "method"
 	DetailPath       Detail = "path"
+	// DetailQuery: a credential's parameter in another spelling.
+	DetailQuery      Detail = "query"
 	DetailHost       Detail = "host"
 	DetailConnection Detail = "connection"
 	DetailHeader     Detail = "header"
@@ -61,6 +74,8 @@ const (
 	DetailPepper Detail = "pepper"
 	// DetailStore: the key is known but its record can't be had.
 	DetailStore Detail = "store"
+	// DetailLimit: the limiter failed, and the policy says FailClosed.
+	DetailLimit Detail = "limit"
 	// DetailCancelled: the asker has gone.
 	DetailCancelled Detail = "cancelled"
 	// DetailPanic: the judgement failed. A bug.
@@ -88,6 +103,9 @@ type Verdict struct {
 	KeyID string
 	// RequestID as received, or made.
 	RequestID string
+	// Quota is what the limiter said of an allow or of a rate_limited denial; zero
+	// where nothing was counted.
+	Quota ratelimit.Result
 }
 
 // Denial is the answer to the caller, never nil. It has no meaning on an allow.
@@ -96,4 +114,21 @@ func (v *Verdict) Denial() *policy.Denial {
 		return policy.GenericDenial(v.Reason)
 	}
 	return v.Policy.Denial(v.Reason, v.Rule)
+}
+
+// retryAfter is when the caller may try again, in seconds; 0: not said.
+func (v *Verdict) retryAfter(d *policy.Denial) int {
+	if v.Reason == policy.RateLimited {
+		return ratelimit.RetryAfterSeconds(v.Quota.RetryAfter)
+	}
+	return d.RetryAfter
+}
+
+// values are what the body of a denial is rendered with.
+func (v *Verdict) values(d *policy.Denial) policy.Values {
+	values := policy.Values{RequestID: v.RequestID, KeyID: v.KeyID}
+	if v.Reason == policy.RateLimited {
+		values.RetryAfter, values.Limit = v.retryAfter(d), exhausted(&v.Quota)
+	}
+	return values
 }

@@ -16,6 +16,8 @@ func (r *Request) malformed(p *policy.Policy) Detail {
 		return DetailMethod
 	case !soundTarget(r.Path) || policy.CheckPath(r.path()) != nil:
 		return DetailPath
+	case p != nil && r.disguised(p.Credentials()):
+		return DetailQuery
 	}
 	return r.malformedFields(p)
 }
@@ -77,7 +79,7 @@ func takesAway(value string, p *policy.Policy) bool {
 			return true
 		}
 		for _, place := range p.Credentials() {
-			if equalNormal(option, place.Header) {
+			if place.Header != "" && equalNormal(option, place.Header) {
 				return true
 			}
 		}

@@ -25,6 +25,8 @@ type Denial struct {
 	// RequiredPlan is the plan that the rule asks for; "" where that is not why the
 	// request is denied.
 	RequiredPlan string
+	// Docs is a link to documentation; "": there is none.
+	Docs string
 
 	body *body
 }

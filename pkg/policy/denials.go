@@ -85,6 +85,7 @@ func (d *denials) denial(o *outcome, from rendering) *Denial {
 		Message:        from.message,
 		RequiredScopes: from.scopes,
 		RequiredPlan:   from.plan,
+		Docs:           d.errors.Docs,
 		body:           d.body(o, from),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -88,6 +89,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 			grpc.ForceServerCodecV2(newCodec()),
 			experimental.BufferPool(newClearingPool()),
 			grpc.ReadBufferSize(0), // clearingConn has its own
+			grpc.NumStreamWorkers(uint32(4*runtime.GOMAXPROCS(0))), // stacks stay grown
 			grpc.MaxConcurrentStreams(maxConcurrentStreams),
 			grpc.ConnectionTimeout(handshakeTimeout),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),

@@ -267,8 +267,15 @@ func TestCheckDenies(t *testing.T) {
 	}
 }
 
-// rawCodec sends bytes as they are.
+// rawCodec sends bytes as they are, and reads into what is nil by not reading.
 type rawCodec struct{ encoding.CodecV2 }
+
+func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	if v == nil {
+		return nil
+	}
+	return c.CodecV2.Unmarshal(data, v)
+}
 
 func (c rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(bytes.Clone(v.([]byte)))}, nil

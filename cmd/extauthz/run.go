@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,7 +24,7 @@ import (
 // run serves until ctx ends, then drains. The store and the probes outlive the
 // gRPC server, so that requests are decided and readiness is told to the last.
 func run(ctx context.Context, o options) error {
-	log := o.logger(os.Stderr)
+	log := o.logger()
 	klog.SetSlogLogger(log) // client-go's own
 	metrics := newRegistry()
 	store, err := newStore(o, log, metrics)

@@ -149,7 +149,7 @@ func set(tb testing.TB, options []*corev3.HeaderValueOption) map[string]string {
 		if _, twice := out[name]; twice {
 			tb.Errorf("%s is set twice", name)
 		}
-		if o.GetAppendAction() != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD || o.GetAppend() != nil {
+		if o.GetAppendAction() != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD {
 			tb.Errorf("%s does not overwrite", name)
 		}
 		out[name] = o.GetHeader().GetValue()

@@ -437,6 +437,16 @@ func TestCheckSpoofedHeaders(t *testing.T) {
 	}
 }
 
+// TestCheckLargeBody: a body that Envoy sends along is no way around an answer.
+func TestCheckLargeBody(t *testing.T) {
+	s := start(t, newFixture(t), nil)
+	in := envoyRequest(request(Field{"x-api-key", token}), true)
+	in.Attributes.Request.Http.RawBody = make([]byte, 10<<20)
+	if out := s.check(t, in); out.GetDeniedResponse().GetStatus().GetCode() != 401 {
+		t.Errorf("got %v", out)
+	}
+}
+
 func TestDecisionLog(t *testing.T) {
 	for name, tc := range map[string]struct {
 		lines           DecisionLog

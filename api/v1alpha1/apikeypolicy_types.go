@@ -604,6 +604,7 @@ type APIKeyPolicyStatus struct {
 
 	// keys is the number of APIKeys with a live token for this policy.
 	// +optional
+	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	Keys int64 `json:"keys"`
 }

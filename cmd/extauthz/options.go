@@ -38,12 +38,14 @@ type options struct {
 	drainTimeout time.Duration
 	// relistInterval is how often the store is compared with a consistent list.
 	relistInterval time.Duration
+	// logOutput takes the log.
+	logOutput io.Writer
 }
 
 // parseFlags reads the command line. What is wrong with it is written to output,
-// with the usage.
+// with the usage; so is the log later.
 func parseFlags(args []string, output io.Writer) (options, error) {
-	var o options
+	o := options{logOutput: output}
 	decisions := string(authz.LogNone)
 	f := flag.NewFlagSet("extauthz", flag.ContinueOnError)
 	f.SetOutput(output)
@@ -105,10 +107,10 @@ func (o *options) validate(rest int) error {
 	return errors.Join(problems...)
 }
 
-// logger writes to output as the flags say.
-func (o *options) logger(output io.Writer) *slog.Logger {
+// logger writes as the flags say.
+func (o *options) logger() *slog.Logger {
 	if o.logFormat == "text" {
-		return slog.New(slog.NewTextHandler(output, nil))
+		return slog.New(slog.NewTextHandler(o.logOutput, nil))
 	}
-	return slog.New(slog.NewJSONHandler(output, nil))
+	return slog.New(slog.NewJSONHandler(o.logOutput, nil))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,17 +21,10 @@ import (
 	"keygate.dev/keygate/pkg/keystore"
 )
 
-// The API server is asked for records that are not in memory, each at most once at
-// a time: these bound what that may cost it.
-const (
-	clientQPS   = 200
-	clientBurst = 400
-)
-
 // run serves until ctx ends, then drains. The store and the probes outlive the
 // gRPC server, so that requests are decided and readiness is told to the last.
 func run(ctx context.Context, o options) error {
-	log := o.logger(os.Stderr)
+	log := o.logger()
 	klog.SetSlogLogger(log) // client-go's own
 	metrics := newRegistry()
 	store, err := newStore(o, log, metrics)
@@ -122,7 +114,9 @@ func restConfig(path string) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the Kubernetes configuration: %w", err)
 	}
-	config.QPS, config.Burst = clientQPS, clientBurst
+	// No limit on this side: a request waits for each read, which only a key that
+	// exists can cause, and the API server guards itself (priority and fairness).
+	config.QPS = -1
 	config.UserAgent = "keygate-extauthz"
 	return config, nil
 }

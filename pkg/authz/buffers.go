@@ -71,11 +71,10 @@ const recordHeader = 5
 
 // wipingConn is a connection below TLS. crypto/tls reads records into one buffer,
 // decrypts them in place there, and clears nothing (Conn.rawInput, Go 1.26). Here
-// it gets a record's header with one read and the rest with the next, so that each
-// part it decrypts was seen as the buffer of a read. What is left behind the bytes
-// that were read is cleared at once, as io.Reader allows ("scratch space"); a buffer
-// that was exchanged for a larger one, and which nothing refers to any more, is
-// cleared then. So the buffer holds the record that came last and nothing older.
+// what is left of the buffer behind the bytes that were read is cleared with each
+// read, as io.Reader allows ("scratch space"), and a record's header comes with a
+// read of its own: that one clears the record before it, also where the buffer is
+// then exchanged for a larger one. So the last record is there, and nothing older.
 type wipingConn struct {
 	net.Conn
 	// in is what was received, still encrypted.
@@ -83,8 +82,6 @@ type wipingConn struct {
 	// left of the part that is being read, and the part after it; both 0 between
 	// records.
 	left, next int
-	// last is the buffer of the last read, as far as it was seen.
-	last []byte
 }
 
 // newWipingConn wraps conn.
@@ -94,7 +91,6 @@ func newWipingConn(conn net.Conn) *wipingConn {
 
 // Read implements [net.Conn].
 func (c *wipingConn) Read(p []byte) (int, error) {
-	c.follow(p[:cap(p)])
 	if c.left == 0 {
 		c.left, c.next = c.next, 0
 	}
@@ -109,17 +105,6 @@ func (c *wipingConn) Read(p []byte) (int, error) {
 	c.left -= n
 	clear(p[n:])
 	return n, err
-}
-
-// follow notes the buffer that p is the end of, and clears the one before it.
-func (c *wipingConn) follow(p []byte) {
-	same := len(p) > 0 && len(c.last) > 0 && &p[len(p)-1] == &c.last[len(c.last)-1]
-	if !same {
-		clear(c.last)
-	}
-	if !same || len(p) > len(c.last) {
-		c.last = p
-	}
 }
 
 // clearingCredentials puts the connections above around those of other

@@ -11,28 +11,47 @@ import (
 	"keygate.dev/keygate/pkg/policy"
 )
 
-// checkResponseMetadata is the field number of CheckResponse.dynamic_metadata
-// (envoy/service/auth/v3/external_auth.proto).
-const checkResponseMetadata protowire.Number = 4
+// Field numbers of envoy/service/auth/v3/external_auth.proto.
+const (
+	checkResponseOK       protowire.Number = 3
+	checkResponseMetadata protowire.Number = 4
 
-// answer is a CheckResponse in two parts, which are encoded one after the other:
-// that merges them (protobuf encoding, "Last One Wins"). The dynamic metadata is
-// kept encoded, because as a structpb.Struct it would cost more than the decision.
+	okResponseHeadersToRemove protowire.Number = 5
+)
+
+// answer is a CheckResponse in parts, which are encoded one after the other: that
+// merges them (protobuf encoding, "Last One Wins"). Some are kept encoded: what is
+// the same for all requests of a policy, and the dynamic metadata, which as a
+// structpb.Struct would cost more than the decision.
 type answer struct {
 	response *authv3.CheckResponse
-	// metadata is an encoded google.protobuf.Struct.
+	// removal is a CheckResponse with headers_to_remove only, encoded.
+	removal []byte
+	// metadata is a google.protobuf.Struct, encoded.
 	metadata []byte
 }
 
 // encode returns the CheckResponse on the wire.
 func (a *answer) encode() ([]byte, error) {
-	size := proto.Size(a.response) + protowire.SizeTag(checkResponseMetadata) + protowire.SizeBytes(len(a.metadata))
+	size := proto.Size(a.response) + len(a.removal) +
+		protowire.SizeTag(checkResponseMetadata) + protowire.SizeBytes(len(a.metadata))
 	out, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(make([]byte, 0, size), a.response)
 	if err != nil {
 		return nil, err
 	}
+	out = append(out, a.removal...)
 	out = protowire.AppendTag(out, checkResponseMetadata, protowire.BytesType)
 	return protowire.AppendBytes(out, a.metadata), nil
+}
+
+// encodeRemoval returns an encoded CheckResponse that removes headers.
+func encodeRemoval(names []string) []byte {
+	var ok []byte
+	for _, name := range names {
+		ok = protowire.AppendTag(ok, okResponseHeadersToRemove, protowire.BytesType)
+		ok = protowire.AppendString(ok, name)
+	}
+	return protowire.AppendBytes(protowire.AppendTag(nil, checkResponseOK, protowire.BytesType), ok)
 }
 
 // answers turns verdicts into CheckResponses.
@@ -42,30 +61,32 @@ type answers struct {
 	// maxBody is the longest body that is sent, in bytes; a longer one is left out,
 	// never cut. 0: no limit.
 	maxBody int
-	// upstreams are what is prepared for each policy.
-	upstreams upstreams
+	// preparations are what is made ahead for each policy.
+	preparations preparations
 }
 
 // of is the answer to a request. It refers to nothing in r.
 func (a *answers) of(v *Verdict, r *Request) *answer {
-	response := &authv3.CheckResponse{}
+	out := &answer{response: &authv3.CheckResponse{}, metadata: appendMetadata(make([]byte, 0, metadataSize), v)}
 	switch {
 	case v.Allow:
-		response.Status = statuses[codes.OK]
-		response.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: a.ok(v, r)}
+		made := a.preparations.of(a.policies(), v.Policy)
+		out.removal = made.removal
+		out.response.Status = statuses[codes.OK]
+		out.response.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: okResponse(made.upstream, v, r)}
 	case v.Reason == policy.Unavailable:
 		// Since Envoy 1.37, an error_response beside a status that is not OK counts as
 		// an error and not as a denial: Envoy raises ext_authz.error, honours
 		// failure_mode_allow, and sends this status, header and body in place of
 		// status_on_error, whose default is 403 (external_auth.proto,
 		// CheckResponse.error_response).
-		response.Status = statuses[codes.Unavailable]
-		response.HttpResponse = &authv3.CheckResponse_ErrorResponse{ErrorResponse: a.denied(v, r)}
+		out.response.Status = statuses[codes.Unavailable]
+		out.response.HttpResponse = &authv3.CheckResponse_ErrorResponse{ErrorResponse: a.denied(v, r)}
 	default:
-		response.Status = denialStatus(v.Reason)
-		response.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: a.denied(v, r)}
+		out.response.Status = denialStatus(v.Reason)
+		out.response.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: a.denied(v, r)}
 	}
-	return &answer{response: response, metadata: appendMetadata(make([]byte, 0, metadataSize), v)}
+	return out
 }
 
 // statuses are the values of CheckResponse.status, which is set explicitly on
@@ -88,9 +109,9 @@ func denialStatus(reason policy.Reason) *status.Status {
 	return statuses[codes.PermissionDenied]
 }
 
-// ok is what becomes of an allowed request's header on its way upstream.
-func (a *answers) ok(v *Verdict, r *Request) *authv3.OkHttpResponse {
-	u := a.upstreams.of(a.policies(), v.Policy)
+// okResponse is what becomes of an allowed request's header on its way upstream,
+// beside what the policy removes from all.
+func okResponse(u *upstream, v *Verdict, r *Request) *authv3.OkHttpResponse {
 	values := u.values(v)
 	h := newHeaders(len(values) + 2)
 	for i, value := range values {

@@ -12,11 +12,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"unsafe"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
@@ -302,14 +304,14 @@ func searchRange(memory *os.File, from, to int64, pieces map[[pieceLength]byte]i
 	total := 0
 	const overlap = 512 // a piece, and the signal frame that it may be in
 	window := make([]byte, step+overlap)
-	zeros := make([]byte, step+overlap)
+	empty := make([]byte, step+overlap)
 	for at := from; at < to; at += step {
 		n, err := memory.ReadAt(window[:min(int64(len(window)), to-at)], at)
 		if err != nil && err != io.EOF && n == 0 {
 			continue // guard pages and the kernel's own
 		}
 		total += n
-		if bytes.Equal(window[:n], zeros[:n]) {
+		if bytes.Equal(window[:n], empty[:n]) {
 			continue
 		}
 		for i := 0; i+pieceLength <= n; i++ {
@@ -334,3 +336,50 @@ func inSignalFrame(memory []byte) bool {
 
 // isHex reports whether c is a lower-case hex digit.
 func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }
+
+// TestBurnStack: what a function left on the stack is there until it is burned.
+func TestBurnStack(t *testing.T) {
+	memory, err := os.Open("/proc/self/mem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = memory.Close() }()
+	done := make(chan [2]int)
+	go func() { // a stack that nothing else has used
+		below := make([]byte, burnSize)
+		done <- [2]int{leftBehind(memory, below, func() {}), leftBehind(memory, below, burnStack)}
+	}()
+	if got := <-done; got[0] == 0 || got[1] != 0 {
+		t.Errorf("%d traces are left, and %d after burning, want some and none", got[0], got[1])
+	}
+}
+
+// trace is what litter leaves.
+const trace = 0xa5
+
+// litter leaves traces on the stack, below its caller.
+//
+//go:noinline
+func litter() {
+	var room [burnSize - 512]byte
+	for i := range room {
+		room[i] = trace
+	}
+	runtime.KeepAlive(&room)
+}
+
+// leftBehind counts the traces that litter leaves on the stack, after then was
+// called. below is room for the stack below this function.
+//
+//go:noinline
+func leftBehind(memory *os.File, below []byte, then func()) int {
+	here := 0
+	litter() // grows the stack
+	litter()
+	then()
+	at := int64(uintptr(unsafe.Pointer(&here))) - int64(len(below))
+	if _, err := memory.ReadAt(below, at); err != nil {
+		return -1
+	}
+	return bytes.Count(below, bytes.Repeat([]byte{trace}, 64))
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,10 @@ const (
 	// minPingInterval is well below Envoy's 30 s, so that its pings never earn a
 	// GOAWAY with too_many_pings.
 	minPingInterval = 5 * time.Second
+	// maxMessage is the largest CheckRequest, in bytes. Above it there can be no answer
+	// but an RPC error, which Envoy lets through where it is set to
+	// failure_mode_allow: it is far more than Envoy sends of a request's body.
+	maxMessage = 64 << 20
 	// handshakeTimeout bounds TLS and HTTP/2 handshakes.
 	handshakeTimeout = 10 * time.Second
 	// pingInterval and pingTimeout find peers that are gone.
@@ -92,7 +97,9 @@ func NewServer(o ServerOptions) (*Server, error) {
 			grpc.Creds(clearingCredentials{creds}),
 			grpc.ForceServerCodecV2(newCodec()),
 			experimental.BufferPool(newClearingPool()),
-			grpc.ReadBufferSize(0), // clearingConn has its own
+			grpc.ReadBufferSize(0),                                 // clearingConn has its own
+			grpc.NumStreamWorkers(uint32(4*runtime.GOMAXPROCS(0))), // stacks stay grown
+			grpc.MaxRecvMsgSize(maxMessage),
 			grpc.MaxConcurrentStreams(maxConcurrentStreams),
 			grpc.ConnectionTimeout(handshakeTimeout),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),

@@ -3,8 +3,6 @@ package authz
 import (
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/policy"
@@ -88,11 +86,11 @@ func (u *upstream) values(v *Verdict) (values [6]string) {
 // scopeList is a key's scopes as in the scope parameter of RFC 6749, section 3.3.
 func scopeList(r *apikey.Record) string { return strings.Join(r.Scopes, " ") }
 
-// removals are the names of the headers to take off a request: remove, the
+// removals are the names of the headers to take off a request beside remove: the
 // identity headers without a value, and those that the caller sent under a name
-// that might pass for one. The result is read only.
+// that might pass for one.
 func (u *upstream) removals(r *Request, values *[6]string) []string {
-	out := u.remove[:len(u.remove):len(u.remove)]
+	var out []string
 	for i, value := range values {
 		if value == "" {
 			out = append(out, u.names[i])
@@ -121,29 +119,4 @@ func (u *upstream) suspect(name string) bool {
 		}
 	}
 	return false
-}
-
-// upstreams holds what was prepared for the policies of one table. The next table
-// begins with none, so that nothing is kept of policies that are gone.
-type upstreams struct{ current atomic.Pointer[generation] }
-
-// generation is what was prepared while one table was in force.
-type generation struct {
-	table *policy.Table
-	// byPolicy maps *policy.Policy → *upstream.
-	byPolicy sync.Map
-}
-
-// of returns what was prepared for p, and prepares it where table is new.
-func (u *upstreams) of(table *policy.Table, p *policy.Policy) *upstream {
-	g := u.current.Load()
-	if g == nil || g.table != table {
-		g = &generation{table: table}
-		u.current.Store(g)
-	}
-	if got, ok := g.byPolicy.Load(p); ok {
-		return got.(*upstream)
-	}
-	got, _ := g.byPolicy.LoadOrStore(p, newUpstream(p))
-	return got.(*upstream)
 }

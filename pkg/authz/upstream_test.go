@@ -25,7 +25,7 @@ func header(u *upstream, v *Verdict, r *Request) map[string][]string {
 			out[u.names[i]] = []string{value}
 		}
 	}
-	for _, name := range u.removals(r, &values) {
+	for _, name := range slices.Concat(u.remove, u.removals(r, &values)) {
 		delete(out, name)
 	}
 	return out
@@ -121,7 +121,7 @@ func TestRemovalsAreSound(t *testing.T) {
 		"anonymous": {},
 	} {
 		values := u.values(v)
-		removals := u.removals(r, &values)
+		removals := slices.Concat(u.remove, u.removals(r, &values))
 		for i, removed := range removals {
 			if slices.Contains(removals[:i], removed) {
 				t.Errorf("%s: %s is removed twice", name, removed)
@@ -146,25 +146,10 @@ func TestRemovalsAreSound(t *testing.T) {
 	}
 }
 
-// TestRemovalsAreNotShared: what is added for one request is not seen by another.
-func TestRemovalsAreNotShared(t *testing.T) {
-	u := newUpstream(compile(t, stepsies()))
-	values := u.values(&Verdict{})
-	before := slices.Clone(u.remove)
-	first := u.removals(&Request{Header: []Field{{"x-apikey_id", "1"}}}, &values)
-	second := u.removals(&Request{Header: []Field{{"x-apikey_name", "1"}}}, &values)
-	if !slices.Contains(first, "x-apikey_id") || slices.Contains(second, "x-apikey_id") {
-		t.Errorf("first %v, second %v", first, second)
-	}
-	if diff := cmp.Diff(before, u.remove); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestUpstreamsFollowTheTable(t *testing.T) {
+func TestPreparationsFollowTheTable(t *testing.T) {
 	p := compile(t, stepsies())
 	first, second := policy.NewTable(nil), policy.NewTable(nil)
-	var us upstreams
+	var us preparations
 	a := us.of(first, p)
 	if b := us.of(first, p); a != b {
 		t.Error("prepared twice for one table")

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -232,12 +233,11 @@ func TestCutLine(t *testing.T) {
 			}
 			lists := len(r.line.seen(c.keys, "limit="))
 			if expired {
-				once := true
+				var done atomic.Bool
 				r.line.intercept(func(request *http.Request) *http.Response {
-					if !once || !strings.Contains(request.URL.RawQuery, "watch=true") || !strings.Contains(request.URL.Path, c.keys) {
+					if !strings.Contains(request.URL.RawQuery, "watch=true") || !strings.Contains(request.URL.Path, c.keys) || done.Swap(true) {
 						return nil
 					}
-					once = false
 					return status(apierrors.NewResourceExpired("too old resource version"))
 				})
 			}

@@ -20,18 +20,12 @@ type index struct {
 type indexShard struct {
 	mu sync.RWMutex
 	// versions: digest → resourceVersion, never 0.
-	versions map[apikey.Digest]uint64
+	versions table
 	// deletions counts deletions that were heard of; see admit.
 	deletions uint64
 }
 
-func newIndex() *index {
-	x := &index{}
-	for i := range x.shards {
-		x.shards[i].versions = map[apikey.Digest]uint64{}
-	}
-	return x
-}
+func newIndex() *index { return &index{} }
 
 // shard of a digest. Digests are uniformly random: any byte will do.
 func (x *index) shard(d apikey.Digest) *indexShard { return &x.shards[shardOf(d)] }
@@ -43,7 +37,7 @@ func (x *index) version(d apikey.Digest) uint64 {
 	s := x.shard(d)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.versions[d]
+	return s.versions.get(d)
 }
 
 // advance takes in what the watch says: the digest has a record of this version.
@@ -61,11 +55,11 @@ func (x *index) confirm(d apikey.Digest, version uint64) bool {
 	s := x.shard(d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := s.versions[d]
+	known := s.versions.get(d)
 	if known == 0 || version < known {
 		return false
 	}
-	s.versions[d] = version
+	s.versions.set(d, version)
 	return true
 }
 
@@ -85,17 +79,17 @@ func (x *index) admit(d apikey.Digest, version, deletions uint64) bool {
 	s := x.shard(d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.versions[d] == 0 && s.deletions != deletions {
+	if s.versions.get(d) == 0 && s.deletions != deletions {
 		return false
 	}
 	return s.raiseLocked(d, version)
 }
 
 func (s *indexShard) raiseLocked(d apikey.Digest, version uint64) bool {
-	if version <= s.versions[d] {
+	if version <= s.versions.get(d) {
 		return false
 	}
-	s.versions[d] = version
+	s.versions.set(d, version)
 	return true
 }
 
@@ -106,11 +100,11 @@ func (x *index) remove(d apikey.Digest, version uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.deletions++ // of an unknown one too: a read of it may be on its way
-	known := s.versions[d]
+	known := s.versions.get(d)
 	if known == 0 || known > version {
 		return false
 	}
-	delete(s.versions, d)
+	s.versions.delete(d)
 	return true
 }
 
@@ -132,21 +126,21 @@ func (x *index) replace(items []*item, at uint64) (gone []apikey.Digest) {
 func (s *indexShard) replace(items []*item, at uint64) (gone []apikey.Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	versions := make(map[apikey.Digest]uint64, len(items))
+	versions := newTable(len(items))
 	for _, it := range items {
-		version := s.versions[it.digest]
+		version := s.versions.get(it.digest)
 		if it.sound {
 			version = max(version, it.version)
 		}
 		if version != 0 {
-			versions[it.digest] = version
+			versions.set(it.digest, version)
 		}
 	}
-	for d, version := range s.versions {
+	for d, version := range s.versions.all() {
 		switch {
-		case versions[d] != 0:
+		case versions.get(d) != 0:
 		case version > at:
-			versions[d] = version
+			versions.set(d, version)
 		default:
 			gone = append(gone, d)
 		}
@@ -161,7 +155,7 @@ func (x *index) each(visit func(d apikey.Digest, version uint64)) {
 	for i := range x.shards {
 		s := &x.shards[i]
 		s.mu.RLock()
-		for d, version := range s.versions {
+		for d, version := range s.versions.all() {
 			visit(d, version)
 		}
 		s.mu.RUnlock()
@@ -173,7 +167,7 @@ func (x *index) len() (n int) {
 	for i := range x.shards {
 		s := &x.shards[i]
 		s.mu.RLock()
-		n += len(s.versions)
+		n += s.versions.used
 		s.mu.RUnlock()
 	}
 	return n

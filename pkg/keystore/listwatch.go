@@ -34,7 +34,9 @@ const (
 const pageSize = 500
 
 // errLagging is returned for a list that is older than what was seen before. A
-// consistent read can't be, so the API server is not to be believed.
+// consistent read can't be, so the API server is not to be believed. Where etcd was
+// restored from a backup without a bump of its revision, it takes a restart of this
+// process to believe it.
 var errLagging = errors.New("the API server's list is older than what it showed before")
 
 // listWatch lists and watches some Secrets of one namespace. In place of the

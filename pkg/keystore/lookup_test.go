@@ -32,6 +32,11 @@ func TestLookup(t *testing.T) {
 			syncAt(t, s, 9)
 			event(t, s.feed.Add, at(seal(t, s, d, apikey.Active), 10))
 		}, "Active", 0},
+		"expired, which is the caller's to judge": {func(t *testing.T, s *Store, _ *apiServer) {
+			expired := record(d)
+			expired.ExpiresAt = new(time.Unix(5, 0).UTC())
+			syncAt(t, s, 9, at(sealRecord(t, s.root.Load().Sealer, expired), 5))
+		}, "Active", 0},
 		"updated": {func(t *testing.T, s *Store, _ *apiServer) {
 			syncAt(t, s, 9, at(seal(t, s, d, apikey.Active), 5))
 			event(t, s.feed.Update, at(seal(t, s, d, apikey.Revoked), 10))

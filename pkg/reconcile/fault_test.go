@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,6 +31,19 @@ type killSwitch struct {
 	mu     sync.Mutex
 	writes int
 	killed bool
+	// busy writes are on their way; the last one ended at last.
+	busy int
+	last time.Time
+}
+
+// quiet is for how long a controller that is through makes no write.
+const quiet = 250 * time.Millisecond
+
+// isQuiet reports whether the controller has been making no writes for a while.
+func (k *killSwitch) isQuiet() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.busy == 0 && time.Since(k.last) > quiet
 }
 
 // wrap is for Options.wrap.
@@ -50,21 +64,33 @@ func (k *killSwitch) write(do func() error) error {
 		return errKilled
 	}
 	k.writes++
+	k.last = time.Now()
 	if k.writes != k.at {
 		defer k.mu.Unlock()
 		return do()
 	}
 	k.killed = true
 	if k.resume != nil {
-		k.mu.Unlock()
-		<-k.resume
-		return do()
+		return k.stall(do)
 	}
 	defer k.mu.Unlock()
 	if k.after {
 		return errors.Join(errKilled, do())
 	}
 	return errKilled
+}
+
+// stall makes a write late. It is called with the lock held, and releases it.
+func (k *killSwitch) stall(do func() error) error {
+	k.busy++
+	k.mu.Unlock()
+	<-k.resume
+	err := do()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.busy--
+	k.last = time.Now()
+	return err
 }
 
 func (k *killer) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {

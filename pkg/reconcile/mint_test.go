@@ -1,11 +1,14 @@
 package reconcile
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"keygate.dev/keygate/api/v1alpha1"
@@ -51,6 +54,7 @@ func TestIssueAndDeliver(t *testing.T) {
 // before the write is made and once after, and lets a new one take over.
 func TestKilledAtEveryWrite(t *testing.T) {
 	c := newCluster(t)
+	c.guard()
 	warm := c.start()
 	c.policyBecomes(c.policy, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted)
 	warm()
@@ -85,36 +89,140 @@ func TestKilledAtEveryWrite(t *testing.T) {
 }
 
 // TestStalledAtEveryWrite stalls the controller at each of its writes in turn, for
-// so long that another one has done its work when it makes the write.
+// so long that another one has done its work when it makes the write: where the
+// delivery Secret is made, and where one of the APIKey's own is written over.
 func TestStalledAtEveryWrite(t *testing.T) {
 	c := newCluster(t)
+	c.guard()
 	warm := c.start()
 	c.policyBecomes(c.policy, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted)
 	warm()
-	for n := 1; ; n++ {
-		stall := &killSwitch{at: n, resume: make(chan struct{})}
-		key := c.apply(c.newKey(fmt.Sprintf("stalled-%d", n))).(*v1alpha1.APIKey)
-		stopStalled := c.start(func(o *Options) { o.wrap = stall.wrap })
-		c.eventually(func() error {
-			if stall.isKilled() {
-				return nil
+	for _, over := range []bool{false, true} {
+		for n := 1; c.stalledAt(n, over); n++ {
+		}
+	}
+}
+
+// stalledAt reports whether there was an n-th write to be stalled at.
+func (c *cluster) stalledAt(n int, over bool) bool {
+	stall := &killSwitch{at: n, resume: make(chan struct{})}
+	key := c.apply(c.newKey(fmt.Sprintf("stalled-%t-%d", over, n))).(*v1alpha1.APIKey)
+	if over {
+		c.apply(ownSecret(key))
+	}
+	stopStalled := c.start(func(o *Options) { o.wrap = stall.wrap })
+	c.eventually(func() error {
+		if stall.isKilled() {
+			return nil
+		}
+		must(c.TB, c.get(key))
+		return hasReason(key.Status.Conditions, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
+	})
+	if !stall.isKilled() {
+		stopStalled()
+		return false
+	}
+	stop := c.start()
+	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
+	close(stall.resume)
+	c.eventually(func() error {
+		if !stall.isQuiet() {
+			return errors.New("the stalled controller is at work")
+		}
+		return nil
+	})
+	stopStalled()
+	if err := c.oneLiveToken(key); err != nil {
+		c.Errorf("stalled at write %d: %v", n, err)
+	}
+	stop()
+	return true
+}
+
+// ownSecret is a delivery Secret as a crash may leave it, with a dead token.
+func ownSecret(key *v1alpha1.APIKey) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: deliveryName(key), OwnerReferences: []metav1.OwnerReference{controllerRef(key)}},
+		Type:       keysecret.TypeToken,
+		Data:       map[string][]byte{tokenField: []byte("dead")},
+	}
+}
+
+// guard watches, until the test ends, that no two records of one serial are Active
+// at any moment, and that a record which becomes Active was delivered.
+func (c *cluster) guard() {
+	c.Helper()
+	events, err := c.admin.Watch(c.Context(), &corev1.SecretList{}, client.InNamespace(keysNamespace))
+	must(c.TB, err)
+	done := make(chan struct{})
+	c.Cleanup(func() {
+		events.Stop()
+		<-done
+	})
+	go func() {
+		defer close(done)
+		active := map[string]apikey.Digest{} // owner uid → the Active digest
+		for event := range events.ResultChan() {
+			if secret, ok := event.Object.(*corev1.Secret); ok && secret.Type == keysecret.TypeRecord {
+				c.guardRecord(active, secret, event.Type == watch.Deleted)
 			}
-			must(t, c.get(key))
-			return hasReason(key.Status.Conditions, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
-		})
+		}
+	}()
+}
+
+func (c *cluster) guardRecord(active map[string]apikey.Digest, secret *corev1.Secret, deleted bool) {
+	r := formOf(c.root().Sealer, secret).record
+	if r == nil {
+		c.Errorf("%s is not sealed", secret.Name)
+		return
+	}
+	known, was := active[r.Owner.UID]
+	switch {
+	case r.State == apikey.Active && !deleted && was && known != r.Digest:
+		c.Errorf("%s has two Active records", r.Owner.Name)
+	case r.State == apikey.Active && !deleted && !was:
+		active[r.Owner.UID] = r.Digest
+		if r.DeliveredAt == nil || r.DeliveryUID == "" {
+			c.Errorf("the record of %s is Active but not delivered", r.Owner.Name)
+		}
+	case was && known == r.Digest && (deleted || r.State != apikey.Active):
+		delete(active, r.Owner.UID)
+	}
+}
+
+// TestRevokedWhileStalled: a token that was delivered for a key which is revoked
+// before it ever worked is taken back.
+func TestRevokedWhileStalled(t *testing.T) {
+	c := newCluster(t)
+	c.guard()
+	warm := c.start()
+	c.policyBecomes(c.policy, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted)
+	warm()
+	stall := &killSwitch{at: 5, resume: make(chan struct{})} // the record, Active
+	key := c.apply(c.newKey("too-late")).(*v1alpha1.APIKey)
+	c.start(func(o *Options) { o.wrap = stall.wrap })
+	c.eventually(func() error {
 		if !stall.isKilled() {
-			return
+			return errors.New("not stalled yet")
 		}
-		stop := c.start()
-		c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
-		close(stall.resume)
-		other := c.apply(c.newKey(fmt.Sprintf("other-%d", n))).(*v1alpha1.APIKey)
-		c.becomes(other, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
-		stopStalled() // waits for what it is doing
-		if err := c.oneLiveToken(key); err != nil {
-			t.Errorf("stalled at write %d: %v", n, err)
+		return nil
+	})
+	if _, err := c.delivery(key); err != nil {
+		t.Fatalf("it stalled before the delivery: %v", err)
+	}
+	c.patch(key, `{"spec":{"state":"Revoked"}}`)
+	c.start()
+	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonRevoked)
+	c.recordBecomes(key, inState(apikey.Revoked))
+	close(stall.resume)
+	c.eventually(func() error {
+		if _, err := c.delivery(key); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("the delivery Secret: %v", err)
 		}
-		stop()
+		return nil
+	})
+	if got := c.record(key).State; got != apikey.Revoked {
+		t.Errorf("the record is %s", got)
 	}
 }
 
@@ -132,6 +240,7 @@ func (c *cluster) noSecondToken(key *v1alpha1.APIKey) {
 // so short that they take each other for dead.
 func TestTwoControllers(t *testing.T) {
 	c := newCluster(t)
+	c.guard()
 	impatient := func(o *Options) { o.recoverAfter = quick / 10 }
 	c.start(impatient)
 	c.start(impatient)
@@ -190,12 +299,7 @@ func TestDeliveryConflict(t *testing.T) {
 func TestDeliveryOverOwnSecret(t *testing.T) {
 	c := newCluster(t)
 	key := c.apply(c.newKey("mine")).(*v1alpha1.APIKey)
-	own := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "mine", OwnerReferences: []metav1.OwnerReference{controllerRef(key)}},
-		Type:       keysecret.TypeToken,
-		Data:       map[string][]byte{tokenField: []byte("dead")},
-	}
-	c.apply(own)
+	c.apply(ownSecret(key))
 	c.start()
 	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
 	must(t, c.oneLiveToken(key))

@@ -1,0 +1,156 @@
+package authz
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/protobuf/proto"
+)
+
+// browserHeader is what else comes with a request.
+var browserHeader = []Field{
+	{":scheme", "https"}, {"accept", "application/json"}, {"accept-encoding", "gzip, deflate, br, zstd"},
+	{"accept-language", "en-GB,en;q=0.9"}, {"cache-control", "no-cache"}, {"content-type", "application/json"},
+	{"user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"},
+	{"x-forwarded-for", "203.0.113.7"}, {"x-forwarded-proto", "https"}, {"x-envoy-internal", "true"},
+}
+
+func BenchmarkDecide(b *testing.B) {
+	for name, r := range map[string]*Request{
+		"allow":     request(browserHeader...),
+		"anonymous": bare("GET", "/v1/status", Field{"x-request-id", "req-1"}),
+		"missing":   bare("GET", "/v1/stepsies", Field{"x-request-id", "req-1"}),
+		"unknown":   bare("GET", "/v1/me", Field{"x-api-key", "sk_x"}, Field{"x-request-id", "req-1"}),
+		"scope":     bare("POST", "/v1/stepsies", Field{"x-api-key", token}, Field{"x-request-id", "req-1"}),
+	} {
+		b.Run(name, func(b *testing.B) {
+			f := newFixture(b)
+			ctx := context.Background()
+			b.ReportAllocs()
+			for b.Loop() {
+				f.Decide(ctx, r)
+			}
+		})
+	}
+}
+
+// BenchmarkAnswer is all of a decision but gRPC: parse, decide, answer, encode.
+func BenchmarkAnswer(b *testing.B) {
+	for name, r := range map[string]*Request{
+		"allow":   request(browserHeader...),
+		"unknown": bare("GET", "/v1/me", append(browserHeader, Field{"x-api-key", "sk_x"}, Field{"x-request-id", "req-1"})...),
+	} {
+		b.Run(name, func(b *testing.B) {
+			f := newFixture(b)
+			observer, err := newObserver(discard(), LogNone, newTestRegistry())
+			if err != nil {
+				b.Fatal(err)
+			}
+			s := &service{decider: f.Decider, answers: &answers{policies: f.Policies}, observer: observer}
+			data, err := proto.Marshal(envoyRequest(r, true))
+			if err != nil {
+				b.Fatal(err)
+			}
+			in := &checkRequest{message: data}
+			b.ReportAllocs()
+			for b.Loop() {
+				in.reset()
+				if _, err := s.check(context.Background(), in).encode(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// stock is a server as grpc-go makes it, that allows everything without looking.
+type stock struct {
+	authv3.UnimplementedAuthorizationServer
+}
+
+func (stock) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	return &authv3.CheckResponse{
+		Status:       &rpcstatus.Status{},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{}},
+	}, nil
+}
+
+// BenchmarkCheck asks over TCP on loopback: Keygate allowing a key, and a stock
+// grpc-go server.
+func BenchmarkCheck(b *testing.B) {
+	in := envoyRequest(request(browserHeader...), true)
+	for name, serve := range map[string]func(*testing.B, net.Listener){
+		"keygate": func(b *testing.B, lis net.Listener) {
+			serveOn(b, lis, ServerOptions{Decider: newFixture(b).Decider, Log: discard()})
+		},
+		"stock": func(b *testing.B, lis net.Listener) {
+			server := grpc.NewServer()
+			authv3.RegisterAuthorizationServer(server, stock{})
+			served := make(chan error, 1)
+			go func() { served <- server.Serve(lis) }()
+			b.Cleanup(func() {
+				server.Stop()
+				if err := <-served; err != nil {
+					b.Error(err)
+				}
+			})
+		},
+	} {
+		for load, parallel := range map[string]bool{"alone": false, "parallel": true} {
+			b.Run(name+"/"+load, func(b *testing.B) { benchmarkServer(b, in, serve, parallel) })
+		}
+	}
+}
+
+// benchmarkServer measures calls of a server over one connection: one after
+// another, or 64 at a time.
+func benchmarkServer(b *testing.B, in *authv3.CheckRequest, serve func(*testing.B, net.Listener), parallel bool) {
+	lis, err := Listen("127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	serve(b, lis)
+	conn, err := grpc.NewClient("passthrough:///"+lis.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	message, err := proto.Marshal(in)
+	if err != nil {
+		b.Fatal(err)
+	}
+	// The asker is Envoy, not Go: what reading its messages costs here is left out.
+	raw := grpc.ForceCodecV2(rawCodec{encoding.GetCodecV2("proto")})
+	call := func() {
+		if err := conn.Invoke(context.Background(), "/"+ServiceName+"/Check", message, nil, raw); err != nil {
+			b.Error(err)
+		}
+	}
+	if out, err := authv3.NewAuthorizationClient(conn).Check(b.Context(), in); err != nil || out.GetOkResponse() == nil {
+		b.Fatalf("got %v, %v", out, err)
+	}
+	b.ReportAllocs()
+	if !parallel {
+		for b.Loop() {
+			call()
+		}
+		return
+	}
+	b.SetParallelism(64)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			call()
+		}
+	})
+}

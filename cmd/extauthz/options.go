@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keygate.dev/keygate/pkg/authz"
+	"keygate.dev/keygate/pkg/ratelimit"
 )
 
 // options are what the command line says.
@@ -31,6 +32,9 @@ type options struct {
 	// logFormat is json or text.
 	logFormat string
 	tls       authz.TLSFiles
+	// trustForwardedProto takes the scheme that Envoy tells for the truth about TLS.
+	trustForwardedProto bool
+	rateLimit           rateLimitOptions
 	// maxBodyBytes is the longest body of a denial; 0: no limit.
 	maxBodyBytes int
 	pprof        bool
@@ -40,6 +44,19 @@ type options struct {
 	relistInterval time.Duration
 	// logOutput takes the log.
 	logOutput io.Writer
+}
+
+// rateLimitOptions say where the requests of keys are counted.
+type rateLimitOptions struct {
+	// redis is the URL of a Redis; "": each replica counts in its own memory.
+	redis string
+	// passwordFile holds its password, if the URL does not.
+	passwordFile string
+	tls          ratelimit.RedisTLS
+	// timeout bounds what counting adds to a decision.
+	timeout time.Duration
+	// keys is how many are counted in memory at once.
+	keys int
 }
 
 // parseFlags reads the command line. What is wrong with it is written to output,
@@ -61,6 +78,14 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	f.StringVar(&o.tls.Cert, "tls-cert", "", "certificate file of the gRPC server, PEM (default: no TLS)")
 	f.StringVar(&o.tls.Key, "tls-key", "", "key file of the gRPC server, PEM")
 	f.StringVar(&o.tls.ClientCA, "tls-client-ca", "", "CA file that signs the certificates clients must show, PEM")
+	f.BoolVar(&o.trustForwardedProto, "trust-forwarded-proto", false, "believe x-forwarded-proto: https where a policy requires TLS; only behind a load balancer that ends TLS and sets it")
+	f.StringVar(&o.rateLimit.redis, "rate-limit-redis", "", "where all replicas together count the requests of keys: redis://[user:password@]host:port[/database], rediss:// for TLS, unix:///path, or a comma list of a Redis Cluster's nodes (default: in memory, each replica for itself)")
+	f.StringVar(&o.rateLimit.passwordFile, "rate-limit-redis-password-file", "", "file with the password of that Redis, read for each connection")
+	f.StringVar(&o.rateLimit.tls.CA, "rate-limit-redis-ca", "", "CA file that signs the certificate of that Redis, PEM (default: the system's)")
+	f.StringVar(&o.rateLimit.tls.Cert, "rate-limit-redis-cert", "", "certificate file to show to that Redis, PEM")
+	f.StringVar(&o.rateLimit.tls.Key, "rate-limit-redis-key", "", "key file of that certificate, PEM")
+	f.DurationVar(&o.rateLimit.timeout, "rate-limit-timeout", 50*time.Millisecond, "longest wait for that Redis; then the policy's limitFailure decides")
+	f.IntVar(&o.rateLimit.keys, "rate-limit-keys", 1_000_000, "number of keys that are counted in memory at once, about 100 bytes each")
 	f.IntVar(&o.maxBodyBytes, "max-body-bytes", 0, "longest body of a denial, a longer one is left out; set it as Envoy's max_denied_response_body_bytes (0: no limit)")
 	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof on the admin address")
 	f.DurationVar(&o.drainDelay, "drain-delay", 5*time.Second, "time from NOT_SERVING to the refusal of new calls")
@@ -100,10 +125,29 @@ func (o *options) validate(rest int) error {
 	refuse(o.logFormat != "json" && o.logFormat != "text", "--log-format must be json or text")
 	refuse((o.tls.Cert == "") != (o.tls.Key == ""), "--tls-cert and --tls-key go together")
 	refuse(o.tls.ClientCA != "" && o.tls.Cert == "", "--tls-client-ca needs --tls-cert and --tls-key")
+	problems = append(problems, o.rateLimit.validate())
 	refuse(o.maxBodyBytes < 0, "--max-body-bytes must not be negative")
 	refuse(o.drainDelay < 0, "--drain-delay must not be negative")
 	refuse(o.drainTimeout <= 0, "--drain-timeout must be above 0")
 	refuse(o.relistInterval <= 0, "--relist-interval must be above 0")
+	return errors.Join(problems...)
+}
+
+// validate names every flag that can't be as it is.
+func (o *rateLimitOptions) validate() error {
+	var problems []error
+	if o.redis == "" && (o.passwordFile != "" || o.tls != (ratelimit.RedisTLS{})) {
+		problems = append(problems, errors.New("--rate-limit-redis-… needs --rate-limit-redis"))
+	}
+	if (o.tls.Cert == "") != (o.tls.Key == "") {
+		problems = append(problems, errors.New("--rate-limit-redis-cert and --rate-limit-redis-key go together"))
+	}
+	if o.timeout <= 0 {
+		problems = append(problems, errors.New("--rate-limit-timeout must be above 0"))
+	}
+	if o.keys < 1 {
+		problems = append(problems, errors.New("--rate-limit-keys must be at least 1"))
+	}
 	return errors.Join(problems...)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keygate.dev/keygate/pkg/authz"
+	"keygate.dev/keygate/pkg/ratelimit"
 )
 
 func TestFlags(t *testing.T) {
@@ -17,13 +18,19 @@ func TestFlags(t *testing.T) {
 		"--listen=unix:///run/keygate.sock", "--admin-listen=127.0.0.1:1", "--kubeconfig=k", "--system-namespace=s",
 		"--keys-namespace=n", "--policy=platform/stepsies", "--cache-size=7", "--log-decisions=denied", "--log-format=text",
 		"--tls-cert=c", "--tls-key=k", "--tls-client-ca=a", "--max-body-bytes=9", "--pprof", "--drain-delay=1s",
-		"--drain-timeout=2s", "--relist-interval=3s",
+		"--drain-timeout=2s", "--relist-interval=3s", "--trust-forwarded-proto", "--rate-limit-redis=rediss://r:1",
+		"--rate-limit-redis-password-file=p", "--rate-limit-redis-ca=ra", "--rate-limit-redis-cert=rc", "--rate-limit-redis-key=rk",
+		"--rate-limit-timeout=4s", "--rate-limit-keys=8",
 	}, &out)
 	want := options{
 		listen: "unix:///run/keygate.sock", adminListen: "127.0.0.1:1", kubeconfig: "k", systemNamespace: "s",
 		keysNamespace: "n", policy: "platform/stepsies", cacheSize: 7, decisions: authz.LogDenied, logFormat: "text",
 		tls: authz.TLSFiles{Cert: "c", Key: "k", ClientCA: "a"}, maxBodyBytes: 9, pprof: true, drainDelay: time.Second,
-		drainTimeout: 2 * time.Second, relistInterval: 3 * time.Second, logOutput: &out,
+		drainTimeout: 2 * time.Second, relistInterval: 3 * time.Second, logOutput: &out, trustForwardedProto: true,
+		rateLimit: rateLimitOptions{
+			redis: "rediss://r:1", passwordFile: "p", tls: ratelimit.RedisTLS{CA: "ra", Cert: "rc", Key: "rk"},
+			timeout: 4 * time.Second, keys: 8,
+		},
 	}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
@@ -36,6 +43,7 @@ func TestDefaults(t *testing.T) {
 		listen: ":9001", adminListen: ":9002", systemNamespace: "keygate-system", keysNamespace: "keygate-keys",
 		cacheSize: 1_000_000, decisions: authz.LogNone, logFormat: "json", drainDelay: 5 * time.Second,
 		drainTimeout: 20 * time.Second, relistInterval: 10 * time.Minute,
+		rateLimit: rateLimitOptions{timeout: 50 * time.Millisecond, keys: 1_000_000},
 	}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
@@ -62,6 +70,11 @@ func TestFlagsRefused(t *testing.T) {
 		"negative drain delay": {"--drain-delay=-1s", "--drain-delay"},
 		"no drain timeout":     {"--drain-timeout=0s", "--drain-timeout"},
 		"no relist interval":   {"--relist-interval=0s", "--relist-interval"},
+		"password of no Redis": {"--rate-limit-redis-password-file=p", "--rate-limit-redis"},
+		"CA of no Redis":       {"--rate-limit-redis-ca=a", "--rate-limit-redis"},
+		"certificate to Redis": {"--rate-limit-redis-cert=c", "--rate-limit-redis-key"},
+		"no time for Redis":    {"--rate-limit-timeout=0s", "--rate-limit-timeout"},
+		"no counted keys":      {"--rate-limit-keys=0", "--rate-limit-keys"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer

@@ -23,7 +23,7 @@ import (
 
 // run serves until ctx ends, then drains. The store and the probes outlive the
 // gRPC server, so that requests are decided and readiness is told to the last.
-func run(ctx context.Context, o options) error {
+func run(ctx context.Context, o options) (err error) {
 	log := o.logger()
 	klog.SetSlogLogger(log) // client-go's own
 	metrics := newRegistry()
@@ -31,7 +31,12 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	server, err := newServer(o, store, log, metrics)
+	limiter, err := newLimiter(o.rateLimit, log, metrics)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, limiter.Close()) }()
+	server, err := newServer(o, store, limiter, log, metrics)
 	if err != nil {
 		return err
 	}
@@ -121,18 +126,22 @@ func restConfig(path string) (*rest.Config, error) {
 	return config, nil
 }
 
-// newServer makes the gRPC server over a store.
-func newServer(o options, store *keystore.Store, log *slog.Logger, metrics prometheus.Registerer) (*authz.Server, error) {
+// newServer makes the gRPC server over a store and a limiter.
+func newServer(o options, store *keystore.Store, limiter authz.Limiter, log *slog.Logger, metrics prometheus.Registerer) (*authz.Server, error) {
 	return authz.NewServer(authz.ServerOptions{
 		Decider: &authz.Decider{
 			Keys:        store,
 			Policies:    store.Policies,
 			Synced:      store.Synced,
+			Limiter:     limiter,
 			FixedPolicy: o.policy,
 			Now:         time.Now,
 		},
 		TLS:          o.tls,
 		MaxBodyBytes: o.maxBodyBytes,
+
+		TrustForwardedProto: o.trustForwardedProto,
+
 		Decisions:    o.decisions,
 		DrainDelay:   o.drainDelay,
 		DrainTimeout: o.drainTimeout,

@@ -234,6 +234,7 @@ func TestRunFails(t *testing.T) {
 	for name, args := range map[string][]string{
 		"no kubeconfig":      {"--kubeconfig=/nowhere"},
 		"no TLS files":       {"--kubeconfig=" + kube, "--tls-cert=/nowhere", "--tls-key=/nowhere"},
+		"no URL of Redis":    {"--kubeconfig=" + kube, "--rate-limit-redis=nowhere"},
 		"no place to listen": {"--kubeconfig=" + kube, "--listen=nowhere"},
 		"no admin place":     {"--kubeconfig=" + kube, "--listen=" + socket, "--admin-listen=nowhere"},
 		"the socket is free": {"--kubeconfig=" + kube, "--listen=" + socket, "--admin-listen=nowhere"},

@@ -84,17 +84,24 @@ func stepsiesLike(tb testing.TB) *policy.Denial {
 
 // What a request costs: nothing is allocated.
 func TestNothingIsAllocatedPerRequest(t *testing.T) {
-	p := compile(t, `rules: [{paths: ["/a/{x}/c", "/a/b/{y}", "/{rest...}"], scopes: [read]}]`)
+	p := compile(t, threePlans+`rules: [{paths: ["/a/{x}/c", "/a/b/{y}", "/{rest...}"], scopes: [read]}, {paths: [/plan], anyKey: true, plan: basic}]`)
+	limited := p.Denial(policy.RateLimited, nil)
 	table := policy.NewTable([]policy.Entry{entry(t, "a/wild", 1, "*.example.com")})
 	denial, buffer := stepsiesLike(t), make([]byte, 0, 1024)
 	for name, f := range map[string]func(){
-		"CheckPath":  func() { _ = policy.CheckPath("/a/b%20c/%E2%82%AC") },
-		"Match":      func() { p.Match("GET", "/a/b/c/d") },
-		"ScopeSet":   func() { p.ScopeSet([]string{"read", "write"}) },
-		"ByHost":     func() { table.ByHost("api.example.com:443") },
-		"ByName":     func() { table.ByName("a/wild") },
-		"Denial":     func() { p.Denial(policy.InvalidKey, nil) },
-		"AppendBody": func() { denial.AppendBody(buffer, policy.Values{RequestID: "r", KeyID: "k"}) },
+		"CheckPath": func() { _ = policy.CheckPath("/a/b%20c/%E2%82%AC") },
+		"Match":     func() { p.Match("GET", "/a/b/c/d") },
+		"ScopeSet":  func() { p.ScopeSet([]string{"read", "write"}) },
+		"ByHost":    func() { table.ByHost("api.example.com:443") },
+		"ByName":    func() { table.ByName("a/wild") },
+		"Denial":    func() { p.Denial(policy.InvalidKey, nil) },
+		"Limited": func() {
+			limited.AppendBody(buffer, policy.Values{RequestID: "r", KeyID: "k", RetryAfter: 3599, Limit: "100"})
+		},
+		"Plan":        func() { p.Plan("test", "") },
+		"Limits":      func() { p.Limits("basic") },
+		"PermitsPlan": func() { p.Match("GET", "/plan").PermitsPlan(p, "business") },
+		"AppendBody":  func() { denial.AppendBody(buffer, policy.Values{RequestID: "r", KeyID: "k"}) },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)

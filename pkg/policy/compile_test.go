@@ -67,7 +67,7 @@ func many(n int, entry string) string {
 
 func TestCompileRefuses(t *testing.T) {
 	long := strings.Repeat("a", 600)
-	for name, c := range map[string]struct{ spec, want string }{
+	refuse(t, map[string]refused{
 		"a host with an upper-case letter": {`hosts: [Api.example.com]`, `spec.hosts[0]: "Api.example.com"`},
 		"a wildcard within a host":         {`hosts: [a.example.com, "a.*.example.com"]`, `spec.hosts[1]: "a.*.example.com"`},
 		"a bare wildcard":                  {`hosts: ["*"]`, `spec.hosts[0]`},
@@ -89,6 +89,8 @@ func TestCompileRefuses(t *testing.T) {
 		"a prefix that an earlier one begins":  {`environments: [{name: x, prefix: x}, {name: a, prefix: sk_}, {name: b, prefix: sk_live_}]`, `spec.environments[2].prefix: of "sk_live_" and spec.environments[1].prefix "sk_"`},
 		"a prefix twice":                       {`environments: [{name: a, prefix: sk_}, {name: b, prefix: sk_}]`, `spec.environments[1].prefix`},
 
+		"an id that is too long":         {`keyFormat: {idLength: 33}`, `spec.keyFormat.idLength: 33 is not possible`},
+		"an id below zero":               {`keyFormat: {idLength: -1}`, `spec.keyFormat.idLength: -1 is not possible`},
 		"an unknown encoding":            {`keyFormat: {encoding: Base64}`, `spec.keyFormat.encoding: "Base64"`},
 		"a hex secret under 128 bits":    {`keyFormat: {encoding: Hex, length: 31}`, `spec.keyFormat.length: a secret of 31`},
 		"a base62 secret under 128 bits": {`keyFormat: {encoding: Base62, length: 21}`, `spec.keyFormat.length: a secret of 21`},
@@ -116,6 +118,13 @@ func TestCompileRefuses(t *testing.T) {
 		"a credential in one of Envoy's headers":    {`credentials: [{header: {name: X-Envoy-Key}}]`, `"X-Envoy-Key" belongs`},
 		"a credential in a forwarded header":        {`credentials: [{header: {name: X-Forwarded-Key}}]`, `"X-Forwarded-Key" belongs`},
 		"a credential in an identity header":        {`credentials: [{header: {name: X-ApiKey-Scopes}}]`, `spec.credentials[0].header.name: "X-ApiKey-Scopes" tells`},
+		"a credential in no place":                  {`credentials: [{header: {name: A}}, {}]`, `spec.credentials[1]: a credential is either`},
+		"a credential in two places":                {`credentials: [{header: {name: A}, query: {name: a}}]`, `spec.credentials[0]: a credential is either`},
+		"a query parameter twice":                   {`credentials: [{query: {name: a}}, {header: {name: a}}, {query: {name: a}}]`, `spec.credentials[2].query.name: another credential has "a"`},
+		"a query parameter without a name":          {`credentials: [{query: {name: ""}}]`, `spec.credentials[0].query.name: ""`},
+		"a query parameter with an escape":          {`credentials: [{query: {name: "a%5Fb"}}]`, `spec.credentials[0].query.name: "a%5Fb"`},
+		"a query parameter with a plus":             {`credentials: [{query: {name: "a+b"}}]`, `spec.credentials[0].query.name: "a+b"`},
+		"a query parameter that is too long":        {`credentials: [{query: {name: ` + long[:65] + `}}]`, `spec.credentials[0].query.name`},
 		"an empty list of credentials":              {`credentials: []`, `spec.credentials: the list is empty`},
 		"too many credentials":                      {`credentials: ` + many(9, "{header: {name: h%d}}"), `spec.credentials: there are 9 entries, and 8`},
 
@@ -144,78 +153,33 @@ func TestCompileRefuses(t *testing.T) {
 		"a content type with a line break": {`errors: {contentType: "a/b\nx: y"}`, `spec.errors.contentType`},
 		"docs that are no URL":             {`errors: {docs: "javascript:alert(1)"}`, `spec.errors.docs: "javascript:alert(1)"`},
 		"docs that are too long":           {`errors: {docs: "https://` + long[:505] + `"}`, `spec.errors.docs`},
+		"an error header in upper case":    {`errors: {headers: [{name: X-A, value: b}]}`, `spec.errors.headers[0].name: "X-A"`},
+		"an error header with a colon":     {`errors: {headers: [{name: ":status", value: b}]}`, `spec.errors.headers[0].name: ":status"`},
+		"an error header that is too long": {`errors: {headers: [{name: ` + long[:65] + `, value: b}]}`, `spec.errors.headers[0].name`},
+		"an error header of Keygate's":     {`errors: {headers: [{name: a, value: b}, {name: www-authenticate, value: b}]}`, `spec.errors.headers[1].name: "www-authenticate" is set by Keygate`},
+		"an error header of Envoy's":       {`errors: {headers: [{name: x-envoy-a, value: b}]}`, `spec.errors.headers[0].name: "x-envoy-a" is set by Keygate`},
+		"an error header twice":            {`errors: {headers: [{name: a, value: b}, {name: a, value: c}]}`, `spec.errors.headers[1].name: the header "a" is there twice`},
+		"an error header of nothing":       {`errors: {headers: [{name: a, value: ""}]}`, `spec.errors.headers[0].value: ""`},
+		"an error header of two lines":     {`errors: {headers: [{name: a, value: "b\r\nc"}]}`, `spec.errors.headers[0].value`},
+		"an error header of other letters": {`errors: {headers: [{name: a, value: "é"}]}`, `spec.errors.headers[0].value`},
+		"a value that is too long":         {`errors: {headers: [{name: a, value: ` + long[:513] + `}]}`, `spec.errors.headers[0].value`},
+		"too many error headers":           {`errors: {headers: ` + many(17, "{name: h%d, value: v}") + `}`, `spec.errors.headers: there are 17 entries, and 16`},
 		"a body for an unknown reason":     {`errors: {bodies: {forbidden: {}}}`, `spec.errors.bodies[forbidden]: no denial has this body`},
 		"a body for an unknown status":     {`errors: {bodies: {"404": {}}}`, `spec.errors.bodies[404]: no denial has this body`},
 		"a body for an allow":              {`errors: {bodies: {"200": {}}}`, `spec.errors.bodies[200]`},
 		"an unknown placeholder":           {`errors: {bodies: {"401": {a: [{b: "x {reqId}"}]}}}`, `spec.errors.bodies[401]: {reqId} is not a placeholder: use {requestId}, {reason}, {message}, {docs}, {requiredScopes}, {requiredPlan}, {retryAfter}, {limit}, {keyId}`},
 		"a body that is too long":          {`errors: {bodies: {default: ` + strings.Repeat("a", 16<<10-1) + `}}`, `spec.errors.bodies[default]: it has 16385 bytes`},
 		"a body that nests too deep":       {`errors: {bodies: {default: ` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + `}}`, `spec.errors.bodies[default]: it nests deeper than 32`},
+	})
+}
 
-		"no rules":                              {`rules: null`, `spec.rules: there is no rule`},
-		"an empty list of rules":                {`rules: []`, `spec.rules: there is no rule`},
-		"too many rules":                        {`rules: ` + many(129, `{paths: ["/%d"], anyKey: true}`), `spec.rules: there are 129 entries, and 128`},
-		"a rule that demands nothing":           {`rules: [{paths: ["/"]}]`, `spec.rules[0]: it has 0 of`},
-		"scopes and anyScope":                   {`rules: [{paths: ["/"], scopes: [read], anyScope: [read]}]`, `spec.rules[0]: it has 2 of`},
-		"scopes and anyKey":                     {`rules: [{paths: ["/"], scopes: [read], anyKey: true}]`, `spec.rules[0]: it has 2 of`},
-		"anyKey and anonymous":                  {`rules: [{paths: ["/"], anyKey: true, anonymous: true}]`, `spec.rules[0]: it has 2 of`},
-		"all four demands":                      {`rules: [{paths: ["/"], scopes: [read], anyScope: [read], anyKey: true, anonymous: true}]`, `spec.rules[0]: it has 4 of`},
-		"an empty list beside anyKey":           {`rules: [{paths: ["/"], scopes: [], anyKey: true}]`, `spec.rules[0]: it has 2 of`},
-		"a rule with no scopes in scopes":       {`rules: [{paths: ["/"], scopes: []}]`, `spec.rules[0].scopes: the list is empty`},
-		"a rule with no scopes in anyScope":     {`rules: [{paths: ["/"], anyScope: []}]`, `spec.rules[0].anyScope: the list is empty`},
-		"a rule's scope twice":                  {`rules: [{paths: ["/"], scopes: [read, read]}]`, `spec.rules[0].scopes[1]: "read" is there twice`},
-		"a rule's scope that isn't there":       {`rules: [{paths: ["/"], scopes: [read, more]}]`, `spec.rules[0].scopes[1]: the scope "more" is not declared`},
-		"a rule's alternative that isn't there": {`rules: [{paths: ["/"], anyScope: [more]}]`, `spec.rules[0].anyScope[0]: the scope "more" is not declared`},
-		"too many scopes in a rule": {"scopes: " + many(17, "{name: s%d}") + `
-rules: [{paths: ["/"], scopes: ` + many(17, "s%d") + "}]", `spec.rules[0].scopes: there are 17 entries, and 16`},
-		"too many alternatives in a rule": {"scopes: " + many(17, "{name: s%d}") + `
-rules: [{paths: ["/"], anyScope: ` + many(17, "s%d") + "}]", `spec.rules[0].anyScope: there are 17 entries, and 16`},
-		"a message that is too long": {`rules: [{paths: ["/"], scopes: [read], message: ` + long[:513] + `}]`, `spec.rules[0].message: it has 513 characters`},
+// refused is a spec that does not compile, and a part of the error.
+type refused struct{ spec, want string }
 
-		"a rule without paths":      {`rules: [{anyKey: true}]`, `spec.rules[0].paths: there is no path`},
-		"too many paths":            {`rules: [{anyKey: true, paths: ` + many(17, `"/%d"`) + `}]`, `spec.rules[0].paths: there are 17 entries, and 16`},
-		"a method in lower case":    {`rules: [{methods: [GET, post], paths: ["/"], anyKey: true}]`, `spec.rules[0].methods[1]: "post"`},
-		"a method that is too long": {`rules: [{methods: [` + strings.Repeat("A", 33) + `], paths: ["/"], anyKey: true}]`, `spec.rules[0].methods[0]`},
-		"a method twice":            {`rules: [{methods: [GET, GET], paths: ["/"], anyKey: true}]`, `spec.rules[0].methods[1]: "GET" is there twice`},
-		"an empty list of methods":  {`rules: [{methods: [], paths: ["/"], anyKey: true}]`, `spec.rules[0].methods: the list is empty`},
-		"too many methods":          {`rules: [{methods: [` + letters(17) + `], paths: ["/"], anyKey: true}]`, `spec.rules[0].methods: there are 17 entries, and 16`},
-
-		"an empty path":                          {`rules: [{paths: [""], anyKey: true}]`, `spec.rules[0].paths[0]: ""`},
-		"a path without a slash":                 {`rules: [{paths: ["/", a], anyKey: true}]`, `spec.rules[0].paths[1]: "a"`},
-		"a path with an empty segment":           {`rules: [{paths: ["/a//b"], anyKey: true}]`, `spec.rules[0].paths[0]: "/a//b"`},
-		"a path with a dot segment":              {`rules: [{paths: ["/a/./b"], anyKey: true}]`, `spec.rules[0].paths[0]: no request with "/a/./b" is let in: it has a "." or ".." segment`},
-		"a path with a dot-dot segment":          {`rules: [{paths: ["/a/.."], anyKey: true}]`, `spec.rules[0].paths[0]: no request with "/a/.." is let in`},
-		"a path with an encoded slash":           {`rules: [{paths: ["/a%2Fb"], anyKey: true}]`, `it has an encoded slash or backslash`},
-		"a path with an encoded letter":          {`rules: [{paths: ["/%61"], anyKey: true}]`, `it has an encoded character that needs no encoding`},
-		"a path with an encoded NUL":             {`rules: [{paths: ["/%00"], anyKey: true}]`, `it has an encoded control byte`},
-		"a path with a malformed escape":         {`rules: [{paths: ["/a%zz"], anyKey: true}]`, `spec.rules[0].paths[0]: "/a%zz"`},
-		"a path with a query":                    {`rules: [{paths: ["/a?b"], anyKey: true}]`, `spec.rules[0].paths[0]: "/a?b"`},
-		"a path with a semicolon":                {`rules: [{paths: ["/a;b"], anyKey: true}]`, `spec.rules[0].paths[0]: "/a;b"`},
-		"a path with a name in a segment":        {`rules: [{paths: ["/a{b}"], anyKey: true}]`, `spec.rules[0].paths[0]: "/a{b}"`},
-		"a path with a name without a name":      {`rules: [{paths: ["/{}"], anyKey: true}]`, `spec.rules[0].paths[0]: "/{}"`},
-		"a rest that is not at the end":          {`rules: [{paths: ["/{rest...}/a"], anyKey: true}]`, `spec.rules[0].paths[0]: "/{rest...}/a"`},
-		"a path that is too long":                {`rules: [{paths: ["/` + long[:256] + `"], anyKey: true}]`, `spec.rules[0].paths[0]`},
-		"a base path without a slash":            {`basePath: v1`, `spec.basePath: "v1"`},
-		"a base path with a slash behind":        {`basePath: /v1/`, `spec.basePath: "/v1/"`},
-		"a base path with a name":                {`basePath: "/{v}"`, `spec.basePath: "/{v}"`},
-		"a base path with dots":                  {`basePath: /a/../b`, `spec.basePath: no request with "/a/../b" is let in: it has a "." or ".." segment`},
-		"a base path that is too long":           {`basePath: /` + long[:256], `spec.basePath`},
-		"a rule's base path with dots":           {`rules: [{basePath: /.., paths: ["/"], anyKey: true}]`, `spec.rules[0].basePath: no request with "/.." is let in`},
-		"a rule's base path with a slash behind": {`rules: [{basePath: /a/, paths: ["/"], anyKey: true}]`, `spec.rules[0].basePath: "/a/"`},
-
-		"a path and method in two rules": {
-			`rules: [{methods: [GET, PUT], paths: ["/a", "/b"], anyKey: true}, {methods: [POST, PUT], paths: ["/c", "/b"], scopes: [read]}]`,
-			`spec.rules[1].paths[1]: spec.rules[0].paths[1] is the same path and has PUT too`,
-		},
-		"a path in two rules without methods": {
-			`rules: [{paths: ["/a"], anyKey: true}, {paths: ["/a"], anonymous: true}]`,
-			`spec.rules[1].paths[0]: spec.rules[0].paths[0] is the same path, and neither names a method`,
-		},
-		"a path twice in one rule":              {`rules: [{paths: ["/a", "/a"], anyKey: true}]`, `spec.rules[0].paths[1]: spec.rules[0].paths[0] is the same path`},
-		"paths that differ in names":            {`rules: [{paths: ["/a/{x}/b"], anyKey: true}, {paths: ["/a/{y}/b"], scopes: [read]}]`, `spec.rules[1].paths[0]: spec.rules[0].paths[0] is the same path`},
-		"rests that differ in names":            {`rules: [{paths: ["/a/{x...}"], anyKey: true}, {paths: ["/a/{y...}"], scopes: [read]}]`, `spec.rules[1].paths[0]: spec.rules[0].paths[0] is the same path`},
-		"paths that differ in encoding":         {`rules: [{paths: ["/a%2Bb"], anyKey: true}, {paths: ["/a+b"], scopes: [read]}]`, `spec.rules[1].paths[0]: spec.rules[0].paths[0] is the same path`},
-		"paths that are equal below base paths": {`rules: [{paths: ["/a/b"], anyKey: true}, {basePath: /a, paths: ["/b"], scopes: [read]}]`, `spec.rules[1].paths[0]: spec.rules[0].paths[0] is the same path`},
-	} {
+// refuse tries each spec.
+func refuse(t *testing.T, specs map[string]refused) {
+	t.Helper()
+	for name, c := range specs {
 		t.Run(name, func(t *testing.T) {
 			p, err := policy.Compile(source(t, c.spec))
 			if err == nil {
@@ -229,15 +193,6 @@ rules: [{paths: ["/"], anyScope: ` + many(17, "s%d") + "}]", `spec.rules[0].anyS
 			}
 		})
 	}
-}
-
-// letters is a YAML list, without its brackets, of n methods.
-func letters(n int) string {
-	var out []string
-	for i := range n {
-		out = append(out, strings.Repeat("X", i+1))
-	}
-	return strings.Join(out, ", ")
 }
 
 // The other side of each bound.
@@ -254,19 +209,24 @@ func TestCompileAccepts(t *testing.T) {
 		"the least hex secret":               `keyFormat: {encoding: Hex, length: 32}`,
 		"the least base62 secret":            `keyFormat: {encoding: Base62, length: 22}`,
 		"the longest secret":                 `keyFormat: {encoding: Hex, length: 256}`,
+		"the longest id":                     `keyFormat: {encoding: Hex, length: 32, idLength: 32}`,
 		"the most scopes":                    `scopes: ` + many(63, "{name: s%d}")[:len(many(63, "{name: s%d}"))-1] + `, {name: read}]`,
 		"any scope-token":                    `scopes: [{name: read}, {name: "!#[]~:read"}]`,
 		"the most credentials":               `credentials: ` + many(8, "{header: {name: h%d}}"),
+		"the longest query parameter":        `credentials: [{query: {name: ` + long[:64] + `}}]`,
+		"places that differ in case or kind": `credentials: [{query: {name: a}}, {query: {name: A}}, {header: {name: a}}]`,
 		"the longest header":                 `credentials: [{header: {name: ` + long[:64] + `}}]`,
 		"the shortest identity prefix":       `upstream: {prefix: x-a-}`,
 		"a header with the identity prefix":  `credentials: [{header: {name: X-ApiKey-Token}}]`,
 		"the most grants":                    `grants: ` + many(32, "{}"),
 		"a parameter of the content type":    `errors: {contentType: application/json; charset=utf-8}`,
+		"the most error headers":             `errors: {headers: ` + many(16, "{name: h%d, value: v}") + `}`,
+		"the longest error header":           `errors: {headers: [{name: ` + long[:64] + `, value: "` + long[:512] + `"}]}`,
 		"docs":                               `errors: {docs: "https://example.com/a?b=c&d#e"}`,
 		"the longest body":                   `errors: {bodies: {default: ` + strings.Repeat("a", 16<<10-2) + `}}`,
 		"the deepest body":                   `errors: {bodies: {default: ` + strings.Repeat("[", 32) + strings.Repeat("]", 32) + `}}`,
 		"braces around no name":              `errors: {bodies: {default: "{} { } {1} {a-b} {a b} {a.b} {{ }} {"}}`,
-		"every key of bodies":                `errors: {bodies: {malformed_request: 1, missing_key: 1, malformed_key: 1, invalid_key: 1, insufficient_scope: 1, no_policy: 1, no_rule: 1, unavailable: 1, "400": 1, "401": 1, "403": 1, "503": 1, default: 1}}`,
+		"every key of bodies":                `errors: {bodies: {malformed_request: 1, missing_key: 1, malformed_key: 1, invalid_key: 1, insufficient_scope: 1, no_policy: 1, no_rule: 1, tls_required: 1, plan_required: 1, rate_limited: 1, unavailable: 1, "429": 1, "400": 1, "401": 1, "403": 1, "503": 1, default: 1}}`,
 		"the most rules":                     `rules: ` + many(128, `{paths: ["/%d"], anyKey: true}`),
 		"the most paths":                     `rules: [{anyKey: true, paths: ` + many(16, `"/%d"`) + `}]`,
 		"the most methods":                   `rules: [{anyKey: true, paths: [/], methods: [` + letters(16) + `]}]`,

@@ -30,6 +30,9 @@ rules:
 - {paths: [/any], anyScope: [other, read]}
 - {paths: [/key], anyKey: true}
 - {paths: [/message], scopes: [write], message: "Ask for \"write\"."}
+- {paths: [/plan], anyKey: true, plan: business}
+- {paths: [/both], scopes: [write], plan: business, message: "Ask for more."}
+plans: [{name: business}]
 `
 
 func TestProblemDocuments(t *testing.T) {
@@ -49,13 +52,21 @@ func TestProblemDocuments(t *testing.T) {
 		"a rule's message is for scopes only": {policy.InvalidKey, "/message", `{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The API key is not valid.","reason":"invalid_key","requestId":"r-1"}`},
 		"a scope without a rule":              {policy.InsufficientScope, "", `{"type":"about:blank","title":"Forbidden","status":403,"detail":"The API key lacks a scope that this request needs.","reason":"insufficient_scope","requestId":"r-1"}`},
 		"a scope where any key will do":       {policy.InsufficientScope, "/key", `{"type":"about:blank","title":"Forbidden","status":403,"detail":"The API key lacks a scope that this request needs.","reason":"insufficient_scope","requestId":"r-1"}`},
+		"tls_required":                        {policy.TLSRequired, "", `{"type":"about:blank","title":"Forbidden","status":403,"detail":"This API is served over HTTPS only.","reason":"tls_required","requestId":"r-1"}`},
+		"a plan":                              {policy.PlanRequired, "/plan", `{"type":"about:blank","title":"Forbidden","status":403,"detail":"The API key's plan does not include this request.","reason":"plan_required","requestId":"r-1","requiredPlan":"business"}`},
+		"a rule's message, for the plan":      {policy.PlanRequired, "/both", `{"type":"about:blank","title":"Forbidden","status":403,"detail":"Ask for more.","reason":"plan_required","requestId":"r-1","requiredPlan":"business"}`},
+		"a rule's message, for the scope":     {policy.InsufficientScope, "/both", `{"type":"about:blank","title":"Forbidden","status":403,"detail":"Ask for more.","reason":"insufficient_scope","requestId":"r-1","requiredScopes":"write"}`},
+		"a scope where only a plan is asked":  {policy.InsufficientScope, "/plan", `{"type":"about:blank","title":"Forbidden","status":403,"detail":"The API key lacks a scope that this request needs.","reason":"insufficient_scope","requestId":"r-1"}`},
+		"a plan without a rule":               {policy.PlanRequired, "", `{"type":"about:blank","title":"Forbidden","status":403,"detail":"The API key's plan does not include this request.","reason":"plan_required","requestId":"r-1"}`},
+		"a plan where none is asked":          {policy.PlanRequired, "/message", `{"type":"about:blank","title":"Forbidden","status":403,"detail":"The API key's plan does not include this request.","reason":"plan_required","requestId":"r-1"}`},
+		"rate_limited":                        {policy.RateLimited, "/both", `{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"The API key has made as many requests as its plan allows for now. Try again after the time that Retry-After gives.","reason":"rate_limited","requestId":"r-1","retryAfter":42,"limit":100}`},
 		"no_policy":                           {policy.NoPolicy, "", `{"type":"about:blank","title":"Forbidden","status":403,"detail":"No API is open to callers at this address.","reason":"no_policy","requestId":"r-1"}`},
 		"no_rule":                             {policy.NoRule, "", `{"type":"about:blank","title":"Forbidden","status":403,"detail":"This path and method are not open to callers.","reason":"no_rule","requestId":"r-1"}`},
 		"unavailable":                         {policy.Unavailable, "", `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"The request could not be judged. Try again in a few seconds.","reason":"unavailable","requestId":"r-1"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := p.Denial(c.reason, p.Match("GET", c.path))
-			if diff := cmp.Diff(c.want, text(d, policy.Values{RequestID: "r-1", KeyID: "0123456789abcdef"})); diff != "" {
+			if diff := cmp.Diff(c.want, text(d, policy.Values{RequestID: "r-1", KeyID: "0123456789abcdef", RetryAfter: 42, Limit: "100"})); diff != "" {
 				t.Errorf("body (-want +got):\n%s", diff)
 			}
 			if d.ContentType != "application/problem+json" || d.Status != c.reason.Status() {
@@ -77,6 +88,12 @@ func TestProblemDocumentVariants(t *testing.T) {
 		d := compile(t, `errors: {contentType: application/json}`).Denial(policy.NoRule, nil)
 		if got := body(t, d, policy.Values{}).(map[string]any)["title"]; got != "Forbidden" || d.ContentType != "application/json" {
 			t.Errorf("title %v, %s", got, d.ContentType)
+		}
+	})
+	t.Run("rate limited, nobody knows for how long", func(t *testing.T) {
+		want := `{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"The API key has made as many requests as its plan allows for now. Try again after the time that Retry-After gives.","reason":"rate_limited","requestId":"r"}`
+		if diff := cmp.Diff(want, text(policy.GenericDenial(policy.RateLimited), policy.Values{RequestID: "r"})); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
 	t.Run("without a policy", func(t *testing.T) {
@@ -111,6 +128,9 @@ func TestChallenges(t *testing.T) {
 		"a scope, no rule":  {policy.InsufficientScope, "", answer{`Bearer realm="stepsies", error="insufficient_scope"`, 0}},
 		"no_policy":         {policy.NoPolicy, "", answer{"", 0}},
 		"no_rule":           {policy.NoRule, "", answer{"", 0}},
+		"tls_required":      {policy.TLSRequired, "", answer{"", 0}},
+		"plan_required":     {policy.PlanRequired, "/both", answer{"", 0}},
+		"rate_limited":      {policy.RateLimited, "/both", answer{"", 0}},
 		"unavailable":       {policy.Unavailable, "", answer{"", 5}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -141,8 +161,11 @@ func TestBodyIsChosenByReasonThenStatusThenDefault(t *testing.T) {
 		"a reason and the default": {`{no_rule: a, default: c}`, map[policy.Reason]string{
 			policy.NoRule: `"a"`, policy.NoPolicy: `"c"`, policy.InsufficientScope: `"c"`,
 		}},
+		"a status of one reason": {`{"429": b, default: c}`, map[policy.Reason]string{
+			policy.RateLimited: `"b"`, policy.PlanRequired: `"c"`,
+		}},
 		"a status of several reasons": {`{"403": b}`, map[policy.Reason]string{
-			policy.NoRule: `"b"`, policy.NoPolicy: `"b"`, policy.InsufficientScope: `"b"`,
+			policy.NoRule: `"b"`, policy.NoPolicy: `"b"`, policy.InsufficientScope: `"b"`, policy.TLSRequired: `"b"`, policy.PlanRequired: `"b"`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -182,5 +205,49 @@ errors: {bodies: {"403": "{message}", "401": "{message}"}}
 	}
 	if got := text(p.Denial(policy.MissingKey, p.Match("GET", "/a")), policy.Values{}); got != `"This request needs an API key."` {
 		t.Errorf("401: %s", got)
+	}
+}
+
+// What is said besides the body.
+func TestDenialsSayWhatIsRequired(t *testing.T) {
+	type said struct{ Message, RequiredScopes, RequiredPlan, Docs string }
+	p := compile(t, twoScopes+`errors: {docs: "https://example.com", bodies: {default: 1}}`)
+	const docs = "https://example.com"
+	for name, c := range map[string]struct {
+		reason policy.Reason
+		path   string
+		want   said
+	}{
+		"a scope":                    {policy.InsufficientScope, "/all", said{"The API key lacks a scope that this request needs.", "write read", "", docs}},
+		"a scope, the rule's words":  {policy.InsufficientScope, "/both", said{"Ask for more.", "write", "", docs}},
+		"a plan":                     {policy.PlanRequired, "/plan", said{"The API key's plan does not include this request.", "", "business", docs}},
+		"a plan, the rule's words":   {policy.PlanRequired, "/both", said{"Ask for more.", "", "business", docs}},
+		"neither, whatever the rule": {policy.InvalidKey, "/both", said{"The API key is not valid.", "", "", docs}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := p.Denial(c.reason, p.Match("GET", c.path))
+			if diff := cmp.Diff(c.want, said{d.Message, d.RequiredScopes, d.RequiredPlan, d.Docs}); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("without a policy", func(t *testing.T) {
+		d := policy.GenericDenial(policy.NoPolicy)
+		if diff := cmp.Diff(said{Message: "No API is open to callers at this address."}, said{d.Message, d.RequiredScopes, d.RequiredPlan, d.Docs}); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestDenialsHaveThePolicysHeaders(t *testing.T) {
+	p := compile(t, twoScopes+`errors: {headers: [{name: x-support, value: mail us}, {name: cache-control, value: no-store}]}`)
+	want := [][2]string{{"x-support", "mail us"}, {"cache-control", "no-store"}}
+	for _, reason := range policy.Reasons() {
+		if diff := cmp.Diff(want, p.Denial(reason, p.Match("GET", "/both")).Headers); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", reason, diff)
+		}
+		if got := policy.GenericDenial(reason).Headers; got != nil {
+			t.Errorf("%s, without a policy: %v", reason, got)
+		}
 	}
 }

@@ -17,6 +17,7 @@ func TestFormat(t *testing.T) {
 		"another length":         {"keyFormat: {length: 30}", "live", apikey.Format{Prefix: "sk_live_", Alphabet: apikey.Base62, Length: 30}, true},
 		"hex of default length":  {"keyFormat: {encoding: Hex}", "live", apikey.Format{Prefix: "sk_live_", Alphabet: apikey.Hex, Length: 40}, true},
 		"base62":                 {"keyFormat: {encoding: Base62, length: 48}", "live", apikey.Format{Prefix: "sk_live_", Alphabet: apikey.Base62, Length: 48}, true},
+		"an id":                  {"keyFormat: {encoding: Hex, idLength: 6}", "live", apikey.Format{Prefix: "sk_live_", Alphabet: apikey.Hex, IDLength: 6, Length: 40}, true},
 		"another environment":    {environments, "test", apikey.Format{Prefix: "sk_test_", Alphabet: apikey.Base62, Length: 40}, true},
 		"an unknown environment": {environments, "prod", apikey.Format{}, false},
 		"no environment":         {environments, "", apikey.Format{}, false},

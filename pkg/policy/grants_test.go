@@ -116,3 +116,43 @@ scopes: [{name: write, includes: [read]}, {name: read}, {name: admin, includes: 
 		})
 	}
 }
+
+func TestGrantedPlans(t *testing.T) {
+	const declared = `
+environments: [{name: live, prefix: l_}, {name: test, prefix: t_}]
+scopes: [{name: read}, {name: write}]
+plans: [{name: free}, {name: team, includes: [free]}]
+`
+	all := policy.GrantResult{Known: true, EnvironmentGranted: true, PlanGranted: true, Scopes: []string{"read", "write"}}
+	read := policy.GrantResult{Known: true, EnvironmentGranted: true, PlanGranted: true, Scopes: []string{"read"}, Missing: []string{"write"}}
+	noPlan := policy.GrantResult{Known: true, EnvironmentGranted: true, Missing: []string{"read", "write"}}
+	noEnvironment := policy.GrantResult{Known: true, Missing: []string{"read", "write"}}
+	for name, c := range map[string]struct {
+		grants, environment, plan string
+		want                      policy.GrantResult
+	}{
+		"no grants: every plan":                           {"", "live", "team", all},
+		"no grants: no plan":                              {"", "live", "", all},
+		"no grants: a plan that isn't there":              {"", "live", "gold", noPlan},
+		"a grant of every plan":                           {"grants: [{}]", "live", "free", all},
+		"a grant of every plan, but one that isn't there": {"grants: [{}]", "live", "gold", noPlan},
+		"a granted plan":                                  {"grants: [{plans: [team]}]", "live", "team", all},
+		"a plan is not granted by one that includes it":   {"grants: [{plans: [team]}]", "live", "free", noPlan},
+		"a plan is not granted by one that it includes":   {"grants: [{plans: [free]}]", "live", "team", noPlan},
+		"a grant of plans is for no keys without one":     {"grants: [{plans: [team, free]}]", "live", "", noPlan},
+		"one of two grants has the plan":                  {"grants: [{plans: [free]}, {plans: [team]}]", "live", "team", all},
+		"grants for other plans do not add up":            {"grants: [{plans: [free], scopes: [write]}, {plans: [team], scopes: [read]}]", "live", "team", read},
+		"grants for the same plan add up":                 {"grants: [{plans: [team], scopes: [write]}, {scopes: [read]}]", "live", "team", all},
+		"a grant of a plan in another environment":        {"grants: [{environments: [test], plans: [team]}, {environments: [live], plans: [free]}]", "live", "team", noPlan},
+		"a plan is nothing without its environment":       {"grants: [{environments: [test]}]", "live", "team", noEnvironment},
+		"no plan is nothing without its environment":      {"grants: [{environments: [test]}]", "live", "", noEnvironment},
+		"a grant for others does not give the plan":       {"grants: [{plans: [free]}, {namespaces: {from: Selector, selector: {matchLabels: {a: b}}}, plans: [team]}]", "live", "team", noPlan},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := compile(t, declared+c.grants).Granted(policy.GrantNamespace{Name: "platform"}, c.environment, c.plan, []string{"write", "read"})
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -50,6 +50,14 @@ func TestCredentials(t *testing.T) {
 			"credentials: [{header: {name: X-API-Key}}, {header: {name: Authorization, scheme: Bearer}}]",
 			[]policy.Credential{{Header: "x-api-key"}, {Header: "authorization", Scheme: "bearer"}}, `ApiKey realm="stepsies"`,
 		},
+		"a query parameter, as written": {
+			"credentials: [{query: {name: Api_Key}}]",
+			[]policy.Credential{{Query: "Api_Key"}}, `ApiKey realm="stepsies"`,
+		},
+		"a header, then a query parameter": {
+			"credentials: [{header: {name: Authorization, scheme: Bearer}}, {query: {name: authorization}}]",
+			[]policy.Credential{{Header: "authorization", Scheme: "bearer"}, {Query: "authorization"}}, `Bearer realm="stepsies"`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := compile(t, c.spec)

@@ -15,6 +15,12 @@ func TestSourceSurvivesMarshalling(t *testing.T) {
 hosts: [api.example.com]
 grants: [{namespaces: {from: Selector, selector: {matchLabels: {a: b}}}, scopes: [read]}]
 upstream: {headers: false}
+plans: [{name: basic, limits: [{requests: 10, per: 1h30m}]}]
+defaultPlan: basic
+requireTLS: true
+preflight: Allow
+limitFailure: FailOpen
+credentials: [{query: {name: key}}, {header: {name: X-Key}}]
 errors: {bodies: {"401": {b: 1.0, a: "{message}"}}}
 `)
 	want.Generation, want.Created = 7, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -92,7 +98,7 @@ func TestParseSourceHeader(t *testing.T) {
 
 func FuzzParseSource(f *testing.F) {
 	f.Add([]byte(goodSource))
-	data, err := policy.MarshalSource(source(f, "errors: {bodies: {default: {a: [\"{message}\"]}}}\ngrants: [{namespaces: {from: All}}]"))
+	data, err := policy.MarshalSource(source(f, "errors: {bodies: {default: {a: [\"{message}\"]}}}\ngrants: [{namespaces: {from: All}, plans: [a]}]\nplans: [{name: a, limits: [{requests: 1, per: 1h}]}]\ndefaultPlan: a\ncredentials: [{query: {name: k}}]"))
 	if err != nil {
 		f.Fatal(err)
 	}

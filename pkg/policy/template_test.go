@@ -17,7 +17,8 @@ func withBody(tb testing.TB, key, raw string) (*policy.Policy, error) {
 	tb.Helper()
 	src := source(tb, `
 errors: {docs: "https://example.com"}
-rules: [{paths: [/], scopes: [read, write], message: "<No>"}]
+rules: [{paths: [/], scopes: [read, write], plan: team, message: "<No>"}]
+plans: [{name: team}]
 `)
 	src.Spec.Errors.Bodies = map[string]apiextensionsv1.JSON{key: {Raw: []byte(raw)}}
 	return policy.Compile(src)
@@ -25,6 +26,7 @@ rules: [{paths: [/], scopes: [read, write], message: "<No>"}]
 
 func TestTemplates(t *testing.T) {
 	const scope, rule, down, key = policy.InsufficientScope, policy.NoRule, policy.Unavailable, policy.InvalidKey
+	const plan, rate = policy.PlanRequired, policy.RateLimited
 	for name, c := range map[string]struct {
 		reason     policy.Reason
 		keyID      string
@@ -45,6 +47,13 @@ func TestTemplates(t *testing.T) {
 		"{docs}":                        {rule, "", `"see {docs}"`, `"see https://example.com"`},
 		"{requiredScopes}":              {scope, "", `"{requiredScopes}"`, `"read write"`},
 		"{retryAfter}":                  {down, "", `"{retryAfter} s"`, `"5 s"`},
+		"{requiredPlan}":                {plan, "", `{"a": "{requiredPlan}", "b": "{requiredScopes}", "c": "{message}"}`, `{"a":"team","c":"\u003cNo\u003e"}`},
+		"no {requiredPlan} of a scope":  {scope, "", `{"a": "{requiredPlan}", "b": "{requiredScopes}"}`, `{"b":"read write"}`},
+		"no {requiredPlan}":             {rule, "", `["{requiredPlan}", 1]`, `[1]`},
+		"{retryAfter} of the request":   {rate, "", `{"a": "in {retryAfter} s", "b": "{retryAfter}"}`, `{"a":"in 3599 s","b":"3599"}`},
+		"{limit} of the request":        {rate, "k-1", `{"a": "{limit}/{retryAfter} {keyId}", "b": "{requestId}{limit}"}`, `{"a":"100/3599 k-1","b":"r-1100"}`},
+		"{limit} without a key":         {rate, "", `{"a": "{limit}", "b": "{keyId}{limit}"}`, `{"a":"100"}`},
+		"no {limit} of another reason":  {down, "", `{"a": "{limit}", "b": "{retryAfter}"}`, `{"b":"5"}`},
 		"{keyId}":                       {key, "k-1", `{"key": "{keyId}/{requestId}"}`, `{"key":"k-1/r-1"}`},
 		"{requestId} before {keyId}":    {key, "k-1", `["{requestId}","{keyId}"]`, `["r-1","k-1"]`},
 		"no {keyId}":                    {key, "", `{"a": 1, "key": "{keyId}", "b": 2}`, `{"a":1,"b":2}`},
@@ -66,7 +75,7 @@ func TestTemplates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := text(p.Denial(c.reason, p.Match("GET", "/")), policy.Values{RequestID: "r-1", KeyID: c.keyID})
+			got := text(p.Denial(c.reason, p.Match("GET", "/")), policy.Values{RequestID: "r-1", KeyID: c.keyID, RetryAfter: 3599, Limit: "100"})
 			if diff := cmp.Diff(c.wants, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -74,6 +83,32 @@ func TestTemplates(t *testing.T) {
 				t.Errorf("not JSON: %s", got)
 			}
 		})
+	}
+}
+
+// A leaf is left out for each value that a rate-limited request does not have, and
+// only then.
+func TestRateLimitedValues(t *testing.T) {
+	p, err := withBody(t, "429", `{"k": "{keyId}", "r": "{retryAfter}", "l": "{limit}", "rl": "{retryAfter} {limit}", "x": 1}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := p.Denial(policy.RateLimited, nil)
+	for want, v := range map[string]policy.Values{
+		`{"x":1}`:                   {},
+		`{"k":"k","x":1}`:           {KeyID: "k"},
+		`{"r":"7","x":1}`:           {RetryAfter: 7},
+		`{"l":"9","x":1}`:           {Limit: "9"},
+		`{"k":"k","r":"1","x":1}`:   {KeyID: "k", RetryAfter: 1, Limit: "01"},
+		`{"k":"k","l":"123","x":1}`: {KeyID: "k", RetryAfter: -1, Limit: "123"},
+		`{"r":"7","l":"1000000000","rl":"7 1000000000","x":1}`: {RetryAfter: 7, Limit: "1000000000"},
+		`{"k":"k","r":"8","x":1}`:                              {KeyID: "k", RetryAfter: 8, Limit: "0"},
+		`{"r":"9","x":1}`:                                      {RetryAfter: 9, Limit: `1"`},
+		`{"k":"l","r":"9","x":1}`:                              {KeyID: "l", RetryAfter: 9, Limit: "12345678901234567890"},
+	} {
+		if diff := cmp.Diff(want, text(d, v)); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", v, diff)
+		}
 	}
 }
 
@@ -139,19 +174,24 @@ func TestAppendBodyAppends(t *testing.T) {
 var mayHavePlaceholders = regexp.MustCompile(`\{[A-Za-z]|\\u007[bB]`)
 
 func FuzzTemplate(f *testing.F) {
-	f.Add(`{"error": {"code": "{reason}", "id": "{requestId}", "key": ["{keyId}", "{docs}"]}}`, "r-1", "0123456789abcdef")
-	f.Add(`"{requestId}"`, "\"\\\x00", "\xff")
-	f.Add(`[1e9, true, null, "{retryAfter}", {"<&>": "\u2028\ud800"}]`, "", "")
-	f.Fuzz(func(t *testing.T, raw, requestID, keyID string) {
+	f.Add(`{"error": {"code": "{reason}", "id": "{requestId}", "key": ["{keyId}", "{docs}"]}}`, "r-1", "0123456789abcdef", 0, "")
+	f.Add(`"{requestId}"`, "\"\\\x00", "\xff", -1, "\"")
+	f.Add(`[1e9, true, null, "{retryAfter}", {"<&>": "\u2028\ud800"}]`, "", "", 5, "0")
+	f.Add(`{"a": "{limit}", "b": "{requiredPlan} {retryAfter}", "c": ["{keyId}{limit}"]}`, "r", "k", 3600, "100")
+	f.Fuzz(func(t *testing.T, raw, requestID, keyID string, retryAfter int, limit string) {
 		p, err := withBody(t, "default", raw)
 		if err != nil {
 			return
 		}
 		for _, reason := range policy.Reasons() {
 			d := p.Denial(reason, p.Match("GET", "/"))
-			got := text(d, policy.Values{RequestID: requestID, KeyID: keyID})
+			got := text(d, policy.Values{RequestID: requestID, KeyID: keyID, RetryAfter: retryAfter, Limit: limit})
 			if !json.Valid([]byte(got)) {
 				t.Fatalf("%s: not JSON: %q", reason, got)
+			}
+			generic := policy.GenericDenial(reason).AppendBody(nil, policy.Values{RequestID: requestID, KeyID: keyID, RetryAfter: retryAfter, Limit: limit})
+			if !json.Valid(generic) {
+				t.Fatalf("%s: not JSON: %q", reason, generic)
 			}
 			if mayHavePlaceholders.MatchString(raw) {
 				continue

@@ -20,7 +20,7 @@ const certificateLife = 10 * 365 * 24 * time.Hour
 
 // gatewayNames are the names that the HTTPS listener's certificate holds, next to
 // loopback's: the hosts of the samples, for `curl --resolve`.
-var gatewayNames = []string{"localhost", "*.localhost", "api.stepsies.com", "*.example.com"}
+var gatewayNames = []string{"localhost", "*.localhost", "api.stepsies.com", "api.stairoids.com", "signal-stack-ten.vercel.app", "*.example.com"}
 
 // authority is a certificate authority whose key stays in memory: after `up`
 // nobody can add a certificate to the stack.

@@ -7,7 +7,7 @@ import (
 )
 
 // componentNames are the names that `restart` takes.
-const componentNames = "etcd, apiserver, controller-manager, controller, extauthz, upstream, envoy"
+const componentNames = "etcd, apiserver, controller-manager, controller, extauthz, upstream, envoy, redis"
 
 // component is one process of the stack.
 type component struct {
@@ -22,7 +22,7 @@ type component struct {
 // together. They stop in the opposite order.
 func (s *stack) tiers() [][]component {
 	return [][]component{
-		{s.etcd()},
+		append([]component{s.etcd()}, s.redis()...),
 		{s.apiserver()},
 		{s.controllerManager()},
 		append([]component{s.controller(), s.upstream()}, s.extauthz()...),

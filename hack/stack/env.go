@@ -23,6 +23,9 @@ func (s *stack) writeEnv() error {
 	export("CONTROLLER_METRICS", "http://"+flagValue(s.controller().args, "admin-listen"))
 	export("ENVOY_ADMIN", "http://"+s.address("envoy-admin"))
 	export("UPSTREAM", "http://"+s.address("upstream"))
+	if s.WithRedis {
+		export("REDIS_URL", s.redisURL())
+	}
 	for i := range s.Replicas {
 		args := s.extauthzArgs(i)
 		suffix := strings.TrimPrefix(variable(replicaName(i)), "EXTAUTHZ")

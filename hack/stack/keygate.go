@@ -38,10 +38,14 @@ func (s *stack) extauthz() []component {
 }
 
 func (s *stack) extauthzArgs(i int) []string {
-	return append([]string{
+	args := []string{
 		"--kubeconfig=" + s.path("extauthz.kubeconfig"),
 		"--listen=" + s.address(replicaName(i)), "--admin-listen=" + s.address(replicaName(i)+"-admin"),
-	}, s.ExtauthzFlags...)
+	}
+	if s.WithRedis {
+		args = append(args, "--rate-limit-redis="+s.redisURL())
+	}
+	return append(args, s.ExtauthzFlags...)
 }
 
 // checkFlags refuses flags that several replicas cannot share.

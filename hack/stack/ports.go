@@ -64,7 +64,7 @@ func ephemeralStart() int {
 
 // portNames names every port of a stack with n replicas of extauthz.
 func portNames(n int) []string {
-	names := []string{"etcd", "etcd-peer", "apiserver", "controller-manager", "controller-admin", "upstream", "gateway", "gateway-tls", "envoy-admin"}
+	names := []string{"etcd", "etcd-peer", "apiserver", "controller-manager", "controller-admin", "upstream", "gateway", "gateway-tls", "envoy-admin", "redis"}
 	for i := range n {
 		names = append(names, replicaName(i), replicaName(i)+"-admin")
 	}

@@ -30,6 +30,8 @@ type config struct {
 	ControllerFlags []string       // CONTROLLER_FLAGS
 	ExtauthzFlags   []string       // EXTAUTHZ_FLAGS
 	Race            bool           // STACK_RACE: build Keygate with the race detector
+	WithRedis       bool           // REDIS: extauthz counts in a Redis
+	Redis           string         // path of redis-server, if WithRedis
 }
 
 // configFile holds the config; a directory that has it is a stack's.
@@ -106,8 +108,12 @@ func (c *config) readEnvironment() {
 	}
 }
 
-// readReplicas takes over EXTAUTHZ_REPLICAS if it is set.
-func (c *config) readReplicas() error {
+// readShape takes over EXTAUTHZ_REPLICAS and REDIS, which say what components there
+// are, if they are set.
+func (c *config) readShape() error {
+	if redis, set := os.LookupEnv("REDIS"); set {
+		c.WithRedis = redis != "" && redis != "0"
+	}
 	value := os.Getenv("EXTAUTHZ_REPLICAS")
 	if value == "" {
 		return nil

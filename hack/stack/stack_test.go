@@ -67,6 +67,28 @@ func TestFindMeansEveryReplica(t *testing.T) {
 	}
 }
 
+// TestRedisIsThereWhenAskedFor: one component more, which extauthz is told of unless
+// EXTAUTHZ_FLAGS say otherwise.
+func TestRedisIsThereWhenAskedFor(t *testing.T) {
+	for value, want := range map[string]bool{"": false, "0": false, "1": true} {
+		t.Setenv("REDIS", value)
+		s := newStack(t)
+		s.ExtauthzFlags = []string{"--cache-size=1"}
+		if err := s.readShape(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.find("redis")
+		args := s.extauthzArgs(1)
+		told := flagValue(args, "rate-limit-redis")
+		if (err == nil) != want || (told == "redis://"+s.address("redis")) != want || (told == "") == want {
+			t.Errorf("REDIS=%s: %v, extauthz is told of %q", value, err, told)
+		}
+		if args[len(args)-1] != "--cache-size=1" {
+			t.Errorf("the user's flags are not the last: %q", args)
+		}
+	}
+}
+
 func TestReplicasCannotShareAnAddress(t *testing.T) {
 	for name, test := range map[string]struct {
 		replicas int
@@ -238,7 +260,7 @@ func TestReplicasAreBounded(t *testing.T) {
 	for value, want := range map[string]int{"": 0, "3": 3, "0": -1, "many": -1, strconv.Itoa(maxReplicas + 1): -1} {
 		t.Setenv("EXTAUTHZ_REPLICAS", value)
 		var c config
-		if err := c.readReplicas(); (err != nil) != (want < 0) || err == nil && c.Replicas != want {
+		if err := c.readShape(); (err != nil) != (want < 0) || err == nil && c.Replicas != want {
 			t.Errorf("%q: got %d, %v, want %d", value, c.Replicas, err, want)
 		}
 	}

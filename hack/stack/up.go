@@ -25,7 +25,7 @@ func (s *stack) up(ctx context.Context) error {
 	}
 	s.config = config{Replicas: 1}
 	s.readEnvironment()
-	if err := errors.Join(s.readReplicas(), s.checkFlags()); err != nil {
+	if err := errors.Join(s.readShape(), s.checkFlags()); err != nil {
 		return err
 	}
 	begin := time.Now()
@@ -41,10 +41,10 @@ func (s *stack) up(ctx context.Context) error {
 func (s *stack) alreadyUp(pids map[string]int) error {
 	asked := s.config
 	asked.readEnvironment()
-	if err := asked.readReplicas(); err != nil {
+	if err := asked.readShape(); err != nil {
 		return err
 	}
-	if asked.Race != s.Race || asked.Replicas != s.Replicas || !slices.Equal(asked.ControllerFlags, s.ControllerFlags) || !slices.Equal(asked.ExtauthzFlags, s.ExtauthzFlags) {
+	if asked.Race != s.Race || asked.WithRedis != s.WithRedis || asked.Replicas != s.Replicas || !slices.Equal(asked.ControllerFlags, s.ControllerFlags) || !slices.Equal(asked.ExtauthzFlags, s.ExtauthzFlags) {
 		return errors.New("the stack is up, with other flags: make down first")
 	}
 	for _, c := range slices.Concat(s.tiers()...) {
@@ -85,6 +85,11 @@ func (s *stack) prepare(ctx context.Context) error {
 	}
 	if s.Envoy, err = testbin.Envoy(ctx); err != nil {
 		return err
+	}
+	if s.WithRedis {
+		if s.Redis, err = testbin.Redis(ctx); err != nil {
+			return err
+		}
 	}
 	if err := s.clear(); err != nil {
 		return err

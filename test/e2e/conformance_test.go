@@ -41,7 +41,7 @@ func conform(t *testing.T, s *stack, p conformance.Product) {
 		tokens[key.Name] = token
 		if key.Patch != "" {
 			s.patch(t, "platform", name, key.Patch)
-			s.becomes(t, call{host: p.Host, path: p.Cases[0].Path, token: token, secure: p.Secure}, http.StatusUnauthorized)
+			s.becomes(t, call{method: p.Cases[0].Method, host: p.Host, path: p.Cases[0].Path, token: token, secure: p.Secure}, http.StatusUnauthorized)
 		}
 	}
 	for _, c := range p.Cases {

@@ -143,19 +143,6 @@ func (f *facts) environment(elected *apikey.Record) string {
 	return ""
 }
 
-// grant is what the policy grants of what is asked for.
-func (f *facts) grant(environment string) policy.GrantResult {
-	if f.policy == nil {
-		return policy.GrantResult{}
-	}
-	asked := make([]string, len(f.key.Spec.Scopes))
-	for i, scope := range f.key.Spec.Scopes {
-		asked[i] = string(scope)
-	}
-	plan, _ := f.policy.Plan(environment, string(f.key.Spec.Plan))
-	return f.policy.Granted(policy.GrantNamespace{Name: f.key.Namespace, Labels: f.labels}, environment, plan, asked)
-}
-
 // repairedLedger names the elected record where the ledger does not.
 func (f *facts) repairedLedger(elected *apikey.Record) *keysecret.Ledger {
 	entry, known := f.entry()
@@ -181,7 +168,7 @@ func ownerOf(key *v1alpha1.APIKey) apikey.Ref {
 }
 
 // want is the form that a record ought to have. Revoked is for good.
-func (f *facts) want(r, elected *apikey.Record, grant policy.GrantResult) *apikey.Record {
+func (f *facts) want(r, elected *apikey.Record, grant entitlement) *apikey.Record {
 	want := *r
 	if due := f.collectBy(r); r == elected && !due.IsZero() && !f.now.Before(due) {
 		want.HandedOver = true
@@ -209,15 +196,15 @@ func (f *facts) lost(serial int64, elected *apikey.Record) bool {
 
 // fill sets what the APIKey and its policy decide of a delivered record: never
 // more than is both asked and granted.
-func (f *facts) fill(r *apikey.Record, grant policy.GrantResult) {
+func (f *facts) fill(r *apikey.Record, grant entitlement) {
 	r.State = apikey.Active
 	switch {
 	case f.key.Spec.State == v1alpha1.StateSuspended:
 		r.State = apikey.Suspended
-	case !grant.Known || !grant.EnvironmentGranted:
+	case !grant.inForce():
 		r.State = apikey.NotGranted
 	}
-	r.Scopes = slices.Clone(grant.Scopes)
+	r.Scopes, r.Plan = slices.Clone(grant.Scopes), grant.plan
 	if f.policy != nil {
 		r.Policy = f.policy.Ref()
 	}

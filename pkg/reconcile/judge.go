@@ -9,7 +9,6 @@ import (
 
 	"keygate.dev/keygate/api/v1alpha1"
 	"keygate.dev/keygate/pkg/apikey"
-	"keygate.dev/keygate/pkg/policy"
 )
 
 // failure is why a token could not be delivered, and when to try again.
@@ -27,7 +26,7 @@ type obstacle struct{ reason, message string }
 func (o obstacle) stands() bool { return o.reason != "" }
 
 // judge sets the conditions, and whether to mint.
-func (f *facts) judge(d *desired, grant policy.GrantResult) {
+func (f *facts) judge(d *desired, grant entitlement) {
 	final, refused := f.final(d.elected), f.refused(d, grant)
 	issued := d.elected != nil && d.elected.State != apikey.Pending
 	waiting := f.failure != nil && f.now.Before(f.failure.until)
@@ -51,7 +50,7 @@ func (f *facts) final(elected *apikey.Record) obstacle {
 
 // refused is what the policy does not grant. A policy that is not there and one
 // that grants this namespace nothing read alike, so that names can't be probed.
-func (f *facts) refused(d *desired, grant policy.GrantResult) obstacle {
+func (f *facts) refused(d *desired, grant entitlement) obstacle {
 	ref := policyOf(f.key)
 	switch {
 	case f.policy == nil && f.declared && ref.Namespace == f.key.Namespace:
@@ -60,13 +59,15 @@ func (f *facts) refused(d *desired, grant policy.GrantResult) obstacle {
 		return obstacle{v1alpha1.ReasonPolicyNotFound, fmt.Sprintf("there is no policy %s that grants keys to the namespace %s: check spec.policyRef, or ask the policy's owner for a grant", ref, f.key.Namespace)}
 	case !grant.EnvironmentGranted:
 		return obstacle{v1alpha1.ReasonEnvironmentNotGranted, fmt.Sprintf("the policy %s grants the namespace %s no keys of the environment %q: apply a new APIKey for another one, or ask the policy's owner for a grant", ref, f.key.Namespace, d.environment)}
+	case grant.planRefused != "":
+		return obstacle{v1alpha1.ReasonPlanNotGranted, grant.planRefused}
 	case len(grant.Missing) > 0:
 		return obstacle{v1alpha1.ReasonScopesNotGranted, f.missingScopes(d, grant)}
 	}
 	return obstacle{}
 }
 
-func (f *facts) missingScopes(d *desired, grant policy.GrantResult) string {
+func (f *facts) missingScopes(d *desired, grant entitlement) string {
 	remedy := "take them out of spec.scopes, or ask the policy's owner for a grant"
 	missing := strings.Join(grant.Missing, " ")
 	if d.elected == nil || d.elected.State == apikey.Pending {

@@ -45,9 +45,10 @@ func statusOf(key *v1alpha1.APIKey, want *desired, now time.Time) {
 	status := &key.Status
 	status.ObservedGeneration = key.Generation
 	status.Conditions = conditions(status.Conditions, key.Generation, now, want.ready, want.delivered)
-	status.Hint, status.Environment, status.Scopes, status.ExpiresAt = "", "", nil, nil
+	status.Hint, status.Environment, status.Scopes, status.Plan, status.ExpiresAt = "", "", nil, "", nil
 	if r := want.elected; r != nil {
 		status.Hint, status.Environment, status.ExpiresAt = r.Hint, r.Environment, metaTime(r.ExpiresAt)
+		status.Plan = v1alpha1.PlanName(r.Plan)
 		for _, scope := range r.Scopes {
 			status.Scopes = append(status.Scopes, v1alpha1.ScopeName(scope))
 		}

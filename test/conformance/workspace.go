@@ -30,7 +30,7 @@ var Workspace = Product{
 		{Sentence: "admin encompasses all read:all permissions", Key: "admin", Path: "/v1/users", Status: 200},
 		{Sentence: "admin encompasses all write:all permissions", Key: "admin", Method: "POST", Path: "/v1/projects", Status: 200},
 		{Sentence: "401 Unauthorized: missing", Path: "/v1/users", Status: 401, Answer: map[string]string{"WWW-Authenticate": "*"}},
-		{Sentence: "white space behind the value is no part of it (RFC 9110, section 5.5)", Header: map[string]string{"Authorization": "Bearer {token} "}, Token: "read", Path: "/v1/users", Status: 200},
+		{Sentence: "401 Unauthorized: copied with no whitespace", Header: map[string]string{"Authorization": "Bearer {token} "}, Token: "read", Path: "/v1/users", Status: 401},
 		{Sentence: "401 Unauthorized: malformed, with whitespace inside", Header: map[string]string{"Authorization": "Bearer  {token}"}, Token: "read", Path: "/v1/users", Status: 401},
 		{Sentence: "401 Unauthorized: revoked", Key: "revoked", Path: "/v1/users", Status: 401},
 		{Sentence: "403 Forbidden: lacks the scope required for this endpoint", Key: "read", Method: "PATCH", Path: "/v1/users/1", Status: 403,

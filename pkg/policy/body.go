@@ -79,16 +79,15 @@ func compileBodies(given map[string]apiextensionsv1.JSON, found *problems) map[s
 	}
 	out := make(map[string]*element, len(given))
 	for _, key := range slices.Sorted(maps.Keys(given)) {
-		if !isBodyKey(key) {
-			found.add(at.Key(key), "no denial has this body: name a reason, the status of one, or %s", defaultBody)
-			continue
-		}
 		body, err := parseBody(given[key].Raw)
-		if err != nil {
+		switch {
+		case !isBodyKey(key):
+			found.add(at.Key(key), "no denial has this body: name a reason, the status of one, or %s", defaultBody)
+		case err != nil:
 			found.add(at.Key(key), "%v", err)
-			continue
+		default:
+			out[key] = body
 		}
-		out[key] = body
 	}
 	return out
 }

@@ -84,6 +84,18 @@ func newCluster(t testing.TB) *cluster {
 	return c
 }
 
+// beside is the cluster for a subtest that runs beside others, under the controllers
+// that its parent started, in a namespace of its own.
+func (c *cluster) beside(t *testing.T) *cluster {
+	t.Helper()
+	t.Parallel()
+	own := *c
+	own.TB = t
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "tenant-", Labels: map[string]string{"tenant": "yes"}}}
+	own.namespace = own.apply(namespace).GetName()
+	return &own
+}
+
 // clear removes what other tests left: they share the namespaces of the records.
 func (c *cluster) clear() {
 	c.Helper()

@@ -21,7 +21,15 @@ type denials struct {
 	// rendered maps what a body is made from → the body, so that rules which say the
 	// same share one.
 	rendered map[rendering]bodies
+	// spent is the size of all in rendered, in bytes.
+	spent int
 }
+
+// maxRendered is how much the bodies of one policy may take when rendered, in bytes:
+// every extauthz holds those of every policy of the cluster, and few bytes of a
+// policy can ask for many, with one body of many placeholders and a message per
+// rule. What is past it is not rendered.
+const maxRendered = 1 << 20
 
 // rendering is what a body is made from.
 type rendering struct {
@@ -104,9 +112,10 @@ func (d *denials) body(o *outcome, message, scopes string) bodies {
 		key.scopes = scopes
 	}
 	made, ok := d.rendered[key]
-	if !ok {
+	if !ok && d.spent <= maxRendered {
 		made = d.render(chosen, o, message, scopes)
 		d.rendered[key] = made
+		d.spent += made.plain.size() + made.keyed.size()
 	}
 	return made
 }

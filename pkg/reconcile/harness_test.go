@@ -72,7 +72,11 @@ type cluster struct {
 
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
-	server := apiserver.Start(t)
+	return newClusterOn(t, apiserver.Start(t))
+}
+
+func newClusterOn(t testing.TB, server *apiserver.Server) *cluster {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	must(t, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)))
 	admin, err := client.NewWithWatch(server.Config, client.Options{Scheme: scheme})

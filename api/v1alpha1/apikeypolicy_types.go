@@ -535,7 +535,7 @@ type Upstream struct {
 	// +kubebuilder:validation:MinLength=4
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^x-[a-z0-9-]+-$`
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('x-envoy-') && !self.startsWith('x-forwarded-')",message="the prefix is not x-envoy- or x-forwarded-: those headers are Envoy's own"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('x-envoy-') && !self.startsWith('x-forwarded-') && self != 'x-request-'",message="the prefix is not x-envoy-, x-forwarded- or x-request-: those headers belong to Envoy and to the request"
 	Prefix string `json:"prefix,omitempty"`
 }
 

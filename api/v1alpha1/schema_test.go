@@ -307,6 +307,7 @@ func TestAPIKeyPolicyOnCreation(t *testing.T) {
 		"a scheme with a blank":            {"scheme: Bearer", `scheme: "Bearer "`, "scheme"},
 		"an upstream prefix of Envoy's":    {"x-caller-", "x-envoy-caller-", "x-envoy-"},
 		"an upstream prefix of proxies":    {"x-caller-", "x-forwarded-", "x-forwarded-"},
+		"an upstream prefix of ids":        {"x-caller-", "x-request-", "x-request-"},
 		"an upstream prefix without x":     {"x-caller-", "caller-", "prefix"},
 		"an upstream prefix in upper case": {"x-caller-", "X-Caller-", "prefix"},
 		"a content type with a newline":    {"application/json", `"application/json\r\nx: y"`, "contentType"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -50,7 +51,7 @@ func fill(b *testing.B, n int) *filled {
 func benchRecord(n int) *apikey.Record {
 	r := record(digest(n))
 	r.Policy.Name = fmt.Sprint("stepsies-", n%100)
-	r.Scopes = []string{fmt.Sprint("read"), fmt.Sprint("write")}
+	r.Scopes = []string{strings.Clone("read"), strings.Clone("write")}
 	return r
 }
 

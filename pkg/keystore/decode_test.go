@@ -3,8 +3,10 @@ package keystore
 import (
 	"bytes"
 	"log/slog"
+	stdreflect "reflect" // the package has a function of that name
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -77,11 +79,18 @@ func TestRejectionsAreBounded(t *testing.T) {
 // TestCompact checks what is kept of a record, and that it is shared.
 func TestCompact(t *testing.T) {
 	n := newInterner()
+	at := time.Unix(2, 0)
 	full := record(digest(1))
-	full.Metadata = map[string]string{"team": "acme"}
+	full.Metadata, full.Plan = map[string]string{"team": "acme"}, "business"
+	full.ExpiresAt, full.RetiredAt, full.DeliveredAt, full.HandedOver = &at, &at, &at, true
+	for i, v := 0, stdreflect.ValueOf(*full); i < v.NumField(); i++ {
+		if v.Field(i).IsZero() {
+			t.Errorf("%s is not set: would a new member reach the decision?", v.Type().Field(i).Name)
+		}
+	}
 	want := *full
 	want.Hint, want.DeliveryUID, want.Revision = "", "", 0
-	want.IssuedAt = apikey.Record{}.IssuedAt
+	want.IssuedAt, want.DeliveredAt, want.HandedOver = time.Time{}, nil, false
 	got := n.compact(full, 5)
 	if diff := cmp.Diff(want, got.record); diff != "" {
 		t.Error(diff)

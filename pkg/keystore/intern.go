@@ -36,6 +36,7 @@ func (n *interner) compact(r *apikey.Record, version uint64) *entry {
 		Policy:      n.refLocked(r.Policy),
 		Environment: n.stringLocked(r.Environment),
 		Scopes:      n.listLocked(r.Scopes),
+		Plan:        n.stringLocked(r.Plan),
 		ExpiresAt:   r.ExpiresAt,
 		State:       apikey.State(n.stringLocked(string(r.State))),
 		Metadata:    r.Metadata,

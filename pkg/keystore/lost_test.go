@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/metadata"
 
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/keysecret"
@@ -118,6 +120,39 @@ func TestRelistFails(t *testing.T) {
 	if got := lookup(t, r.Store, d); got != "Active" {
 		t.Errorf("got %s, want Active", got)
 	}
+}
+
+// TestRelistIsNotMisled has names listed as they were long ago.
+func TestRelistIsNotMisled(t *testing.T) {
+	c := newCluster(t)
+	r := c.runSynced(Options{})
+	names := r.relister.names
+	old, err := names.List(t.Context(), metav1.ListOptions{FieldSelector: keysSelector})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := digest(1)
+	c.create(c.secret(d, apikey.Active))
+	r.becomes(t, d, "Active")
+	version := r.feed.index.version(d)
+	eventually(t, "the position is past the old list", func() bool { return r.feed.position.Load() >= version })
+	r.relister.names = laggingNames{names, old}
+	if err := r.relister.relist(t.Context()); !errors.Is(err, errLagging) {
+		t.Errorf("got %v, want errLagging", err)
+	}
+	if got := lookup(t, r.Store, d); got != "Active" {
+		t.Errorf("got %s, want Active", got)
+	}
+}
+
+// laggingNames are the names in the keys namespace as they were once.
+type laggingNames struct {
+	metadata.ResourceInterface
+	old *metav1.PartialObjectMetadataList
+}
+
+func (l laggingNames) List(context.Context, metav1.ListOptions) (*metav1.PartialObjectMetadataList, error) {
+	return l.old.DeepCopy(), nil
 }
 
 // lossySecrets is the keys namespace behind a watch that can lose events.

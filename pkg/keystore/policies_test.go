@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"keygate.dev/keygate/api/v1alpha1"
+	"keygate.dev/keygate/pkg/keysecret"
 	"keygate.dev/keygate/pkg/policy"
 )
 
@@ -96,6 +97,11 @@ func TestPolicies(t *testing.T) {
 		}, "b"},
 		"forged": {func(t *testing.T, s *Store) {
 			event(t, s.feed.Add, at(forged(t, s, "b"), 6))
+		}, "unknown"},
+		"sealed under another policy's name": {func(t *testing.T, s *Store) {
+			secret := sealed(t, s, "a")
+			secret.Name = keysecret.PolicyName("platform", "other")
+			event(t, s.feed.Add, at(extended(secret, "policy", `"aNewField":1`), 6))
 		}, "unknown"},
 		"forged over a good one": {func(t *testing.T, s *Store) {
 			event(t, s.feed.Add, at(sealed(t, s, "a"), 5))

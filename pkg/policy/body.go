@@ -19,6 +19,8 @@ const (
 	// maxBody is the longest body, in bytes as given. Envoy buffers each answer, and
 	// every rule with a message of its own may need a body of its own.
 	maxBody = 16 << 10
+	// maxPlaceholders is how many placeholders one body may have.
+	maxPlaceholders = 64
 	// maxBodies is how many there can be, as in the schema of the API.
 	maxBodies = 32
 	// maxBodyDepth is how deep objects and arrays may nest.
@@ -90,16 +92,15 @@ func compileBodies(given map[string]apiextensionsv1.JSON, found *problems) map[s
 	}
 	out := make(map[string]*element, len(given))
 	for _, key := range slices.Sorted(maps.Keys(given)) {
-		if !isBodyKey(key) {
-			found.add(at.Key(key), "no denial has this body: name a reason, the status of one, or %s", defaultBody)
-			continue
-		}
 		body, err := parseBody(given[key].Raw)
-		if err != nil {
+		switch {
+		case !isBodyKey(key):
+			found.add(at.Key(key), "no denial has this body: name a reason, the status of one, or %s", defaultBody)
+		case err != nil:
 			found.add(at.Key(key), "%v", err)
-			continue
+		default:
+			out[key] = body
 		}
-		out[key] = body
 	}
 	return out
 }
@@ -118,6 +119,8 @@ func parseBody(raw []byte) (*element, error) {
 		return nil, fmt.Errorf("it has %d bytes, and %d at the most are possible: shorten it", len(raw), maxBody)
 	case len(raw) == 0:
 		return nil, errors.New("it is empty: give JSON")
+	case len(bracedName.FindAllIndex(raw, maxPlaceholders+1)) > maxPlaceholders:
+		return nil, fmt.Errorf("it has more than %d placeholders: leave some out", maxPlaceholders)
 	case !json.Valid(raw):
 		return nil, errors.New("it is not JSON: give one JSON value")
 	}

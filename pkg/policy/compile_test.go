@@ -289,6 +289,29 @@ rules: [{paths: ["/"], scopes: [z]}]
 	}
 }
 
+// A list without bounds costs no more than its first problem.
+func TestCompileDoesNotReadListsThatAreTooLong(t *testing.T) {
+	for name, spec := range map[string]string{
+		"environments": `environments: ` + many(17, "{name: A, prefix: x}"),
+		"scopes":       `scopes: ` + many(65, "{name: read}") + "\nrules: [{paths: [/], anyKey: true}]",
+		"grants":       `grants: ` + many(33, "{scopes: [more]}"),
+		"credentials":  `credentials: ` + many(9, "{header: {name: Host}}"),
+		"rules":        `rules: ` + many(129, "{paths: [a]}"),
+		"paths":        `rules: [{anyKey: true, paths: ` + many(17, "a") + `}]`,
+		"methods":      `rules: [{anyKey: true, paths: [/], methods: ` + many(17, "GET") + `}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := policy.Compile(source(t, spec))
+			if err == nil {
+				t.Fatal("compiled")
+			}
+			if first, more, _ := strings.Cut(err.Error(), "\n"); !strings.Contains(first, "at the most are possible") || strings.Contains(more, name) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
 func TestCompileNamesThePolicy(t *testing.T) {
 	p := compile(t, "")
 	if diff := cmp.Diff(apikey.Ref{Namespace: "platform", Name: "stepsies", UID: "a-uid"}, p.Ref()); diff != "" {

@@ -36,7 +36,15 @@ type denials struct {
 	// rendered maps what a body is made from → the body, so that rules which say the
 	// same share one.
 	rendered map[rendering]*body
+	// spent is the size of all in rendered, in bytes.
+	spent int
 }
+
+// maxRendered is how much the bodies of one policy may take when rendered, in bytes:
+// every extauthz holds those of every policy of the cluster, and few bytes of a
+// policy can ask for many, with one body of many placeholders and a message per
+// rule. What is past it is not rendered.
+const maxRendered = 1 << 20
 
 // rendering is what a body is made from.
 type rendering struct {
@@ -126,9 +134,10 @@ func (d *denials) body(o *outcome, from rendering) *body {
 	}
 	from.keepMentioned(chosen)
 	made, ok := d.rendered[from]
-	if !ok {
+	if !ok && d.spent <= maxRendered {
 		made = newBody(chosen, known, o.reason)
 		d.rendered[from] = made
+		d.spent += made.size()
 	}
 	return made
 }

@@ -48,6 +48,9 @@ func compileIdentity(u *v1alpha1.Upstream, found *problems) Identity {
 	if isEnvoys(prefix) {
 		found.add(at, "headers with %q are Envoy's own: choose another prefix", prefix)
 	}
+	if protocolHeaders[prefix+"id"] {
+		found.add(at, "%sid is a header that Keygate reads itself: choose another prefix", prefix)
+	}
 	return Identity{
 		Enabled:     u.Headers == nil || *u.Headers,
 		Prefix:      prefix,

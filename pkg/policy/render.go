@@ -67,6 +67,18 @@ func newBody(e *element, known map[placeholder]string, reason Reason) *body {
 	return b
 }
 
+// size is what the forms take, in bytes, those that are the same once.
+func (b *body) size() (n int) {
+	counted := map[*part]bool{}
+	for _, form := range b.forms {
+		if len(form) > 0 && !counted[&form[0]] {
+			counted[&form[0]] = true
+			n += form.size()
+		}
+	}
+	return n
+}
+
 // renderer writes a template.
 type renderer struct {
 	// known maps placeholder → value, "" or absent: there is none.

@@ -65,6 +65,14 @@ type part struct {
 	value placeholder
 }
 
+// size is what the template takes, in bytes, less the request's own values.
+func (t template) size() (n int) {
+	for i := range t {
+		n += len(t[i].text)
+	}
+	return n
+}
+
 // append appends the body with the values v.
 func (t template) append(dst []byte, v Values) []byte {
 	for i := range t {

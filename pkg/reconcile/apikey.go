@@ -73,6 +73,11 @@ func (r *keys) settle(ctx context.Context, key *v1alpha1.APIKey) (time.Duration,
 	if err := r.apply(ctx, w, want); err != nil {
 		return 0, err
 	}
+	if w.ending() {
+		if err := r.discardSuspects(ctx, w); err != nil {
+			return 0, err
+		}
+	}
 	var wait time.Duration
 	if want.mint {
 		if wait, err = r.mint(ctx, w, want); err != nil {

@@ -180,6 +180,10 @@ func TestDecide(t *testing.T) {
 			facts{key: aKey(expires(noon)), policy: read},
 			want{ready: "Expired", delivered: "NothingIssued"},
 		},
+		"expires in the year 1": {
+			facts{key: aKey(expires(time.Time{})), policy: read, ledger: naming(1), records: []*apikey.Record{aRecord(1)}},
+			want{elected: 1, states: []apikey.State{"Active"}, scopes: []string{"read"}, ready: "Expired", delivered: "Delivered", wake: day - time.Hour},
+		},
 		"nobody collected it": {
 			facts{key: aKey(), policy: read, ledger: naming(1), records: []*apikey.Record{aRecord(1)}, now: noon.Add(23 * time.Hour)},
 			want{elected: 1, states: []apikey.State{"Active"}, scopes: []string{"read"}, ready: "Active", delivered: "HandedOver"},
@@ -270,6 +274,9 @@ func TestDecide(t *testing.T) {
 			}
 			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(want{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if f.key.Spec.ExpiresAt != nil && d.elected != nil && f.key.Spec.State == v1alpha1.StateActive && !d.elected.ExpiresAt.Equal(f.key.Spec.ExpiresAt.Time) {
+				t.Errorf("the record expires at %v", d.elected.ExpiresAt)
 			}
 			if working := d.ready.Reason == v1alpha1.ReasonActive; working != (d.ready.Status == metav1.ConditionTrue) {
 				t.Errorf("Ready is %s/%s", d.ready.Status, d.ready.Reason)

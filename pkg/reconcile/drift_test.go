@@ -30,6 +30,8 @@ func bare(secret *corev1.Secret) *corev1.Secret {
 // TestDriftOfRecords lets somebody who may write the keys namespace, but lacks the
 // seal key, change the record of a key that is revoked. Afterwards it is revoked.
 func TestDriftOfRecords(t *testing.T) {
+	c := newCluster(t)
+	c.start()
 	for name, change := range map[string]func(c *cluster, old, now *corev1.Secret){
 		"edited": func(c *cluster, _, now *corev1.Secret) {
 			now.Data["record"] = []byte(strings.ReplaceAll(string(now.Data["record"]), "Revoked", "Active"))
@@ -61,8 +63,7 @@ func TestDriftOfRecords(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t)
-			c.start()
+			c := c.beside(t)
 			key := c.issued("victim")
 			old := c.recordSecret(key)
 			c.patch(key, `{"spec":{"state":"Revoked"}}`)

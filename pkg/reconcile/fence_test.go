@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -153,7 +155,11 @@ func create(s *corev1.Secret) func(client.Client) error {
 
 func applied(s *corev1.Secret) func(client.Client) error {
 	return func(w client.Client) error {
-		return w.Patch(context.Background(), s, client.Apply, fieldOwner, client.ForceOwnership) //nolint:staticcheck // a Secret, not a configuration
+		body, err := json.Marshal(s)
+		if err != nil {
+			return err
+		}
+		return w.Patch(context.Background(), s, client.RawPatch(types.ApplyPatchType, body), fieldOwner, client.ForceOwnership)
 	}
 }
 

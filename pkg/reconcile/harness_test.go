@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -28,6 +29,7 @@ import (
 
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard()) // client-go tells of every outage that a test makes
 	apiserver.Main(m)
 }
 
@@ -72,7 +74,11 @@ type cluster struct {
 
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
-	server := apiserver.Start(t)
+	return newClusterOn(t, apiserver.Start(t))
+}
+
+func newClusterOn(t testing.TB, server *apiserver.Server) *cluster {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	must(t, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)))
 	admin, err := client.NewWithWatch(server.Config, client.Options{Scheme: scheme})
@@ -82,6 +88,18 @@ func newCluster(t testing.TB) *cluster {
 	c.namespace = server.Namespace("tenant", map[string]string{"tenant": "yes"})
 	c.policy = c.apply(c.newPolicy("stepsies")).(*v1alpha1.APIKeyPolicy)
 	return c
+}
+
+// beside is the cluster for a subtest that runs beside others, under the controllers
+// that its parent started, in a namespace of its own.
+func (c *cluster) beside(t *testing.T) *cluster {
+	t.Helper()
+	t.Parallel()
+	own := *c
+	own.TB = t
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "tenant-", Labels: map[string]string{"tenant": "yes"}}}
+	own.namespace = own.apply(namespace).GetName()
+	return &own
 }
 
 // clear removes what other tests left: they share the namespaces of the records.

@@ -26,7 +26,7 @@ const (
 func byOwner(uid string) string { return "owner/" + uid }
 
 // bySuspect finds the records without a valid seal that are labelled as an
-// APIKey's. Only ever a reason to do nothing.
+// APIKey's. Only ever a reason to issue nothing, or to let nobody in.
 func bySuspect(uid string) string { return "suspect/" + uid }
 
 // byPolicy finds the Active records of a policy, given as namespace/name.

@@ -35,15 +35,16 @@ func (f *facts) judge(d *desired, grant entitlement) {
 	d.delivered = f.delivery(d, final.stands() || refused.stands())
 }
 
-// final is what stands in the way whatever the policy says.
+// final is what stands in the way whatever the policy says. What cannot be read can
+// have no end but revocation: extauthz may go by the expiry that it last read.
 func (f *facts) final(elected *apikey.Record) obstacle {
 	switch {
 	case f.key.Spec.State == v1alpha1.StateRevoked || elected != nil && elected.State == apikey.Revoked:
 		return obstacle{v1alpha1.ReasonRevoked, "the key is revoked for good: apply a new APIKey in its place"}
+	case f.unreadable != "":
+		return obstacle{v1alpha1.ReasonRecordInvalid, fmt.Sprintf("the stored Secret %s carries no seal of this installation: an operator must restore it, or the root Secret, from a backup; or delete it, and a new token is issued. Until then, callers may be let in as before; to end that, revoke or delete the APIKey", f.unreadable)}
 	case f.key.Spec.ExpiresAt != nil && !f.now.Before(f.key.Spec.ExpiresAt.Time):
 		return obstacle{v1alpha1.ReasonExpired, "the key expired at " + f.key.Spec.ExpiresAt.UTC().Format(time.RFC3339) + ": set spec.expiresAt to a later time, or apply a new APIKey"}
-	case f.unreadable != "":
-		return obstacle{v1alpha1.ReasonRecordInvalid, fmt.Sprintf("the stored Secret %s carries no seal of this installation: an operator must restore it, or the root Secret, from a backup; or delete it, and a new token is issued", f.unreadable)}
 	}
 	return obstacle{}
 }
@@ -107,6 +108,8 @@ func (f *facts) delivery(d *desired, hindered bool) metav1.Condition {
 		return yes(v1alpha1.ConditionDelivered, v1alpha1.ReasonDelivered, f.collectHint(r))
 	case f.failure != nil:
 		return no(v1alpha1.ConditionDelivered, f.failure.reason, f.failure.message)
+	case r != nil && r.IssuedAt.IsZero():
+		return no(v1alpha1.ConditionDelivered, v1alpha1.ReasonRecordInvalid, "what the stored record said of the delivery is lost; the token no longer works")
 	case hindered || r != nil && r.State == apikey.Revoked:
 		return no(v1alpha1.ConditionDelivered, v1alpha1.ReasonNothingIssued, "no token was issued; the Ready condition says why")
 	}

@@ -1,13 +1,18 @@
 package reconcile
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"keygate.dev/keygate/api/v1alpha1"
+	"keygate.dev/keygate/test/apiserver"
 )
 
 // TestLeaderElection: one leads under the shipped rights; when it ends, it gives the
@@ -73,4 +78,29 @@ func (c *cluster) versions(key *v1alpha1.APIKey) string {
 	secret, err := c.delivery(key)
 	must(c.TB, err)
 	return fmt.Sprint(key.ResourceVersion, c.policy.ResourceVersion, c.recordSecret(key).ResourceVersion, c.ledgerSecret(key).ResourceVersion, c.acceptedSecret(c.policy).ResourceVersion, secret.ResourceVersion)
+}
+
+// TestOutage: a leader that cannot reach the API server for longer than its lease
+// goes on when it is back.
+func TestOutage(t *testing.T) {
+	c := newClusterOn(t, apiserver.StartOwn(t))
+	log := &lines{}
+	stop := c.start(func(o *Options) {
+		o.LeaderElection, o.lease = true, 2*time.Second
+		o.Log = slog.New(slog.NewTextHandler(log, nil))
+	})
+	before := c.issued("before")
+	c.server.Stop()
+	c.eventually(func() error {
+		if !strings.Contains(log.String(), "cannot start over yet") {
+			return errors.New("it does not notice")
+		}
+		return nil
+	})
+	c.server.Restart()
+	after := c.issued("after")
+	for _, key := range []*v1alpha1.APIKey{before, after} {
+		must(t, c.oneLiveToken(key))
+	}
+	stop()
 }

@@ -149,6 +149,8 @@ func TestExpiry(t *testing.T) {
 }
 
 func TestHandOver(t *testing.T) {
+	c := newCluster(t)
+	c.start()
 	soon := func(s *v1alpha1.APIKeySpec) { s.Delivery.TTL = &metav1.Duration{Duration: 2 * time.Second} }
 	for name, test := range map[string]struct {
 		spec func(*v1alpha1.APIKeySpec)
@@ -170,8 +172,7 @@ func TestHandOver(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t)
-			c.start()
+			c := c.beside(t)
 			key := c.issued("handed", test.spec)
 			secret, err := c.delivery(key)
 			must(t, err)
@@ -224,6 +225,8 @@ func TestDefaultTTL(t *testing.T) {
 // Status is written, never read: forged or erased, it is rebuilt, and nothing else
 // happens.
 func TestStatusDecidesNothing(t *testing.T) {
+	c := newCluster(t)
+	c.start()
 	for name, patch := range map[string]string{
 		"erased":                    `{"status":null}`,
 		"forged ready":              `{"status":{"conditions":[{"type":"Ready","status":"False","reason":"Pending","message":"","lastTransitionTime":"2020-01-01T00:00:00Z"}],"keys":null,"hint":"sk_0000"}}`,
@@ -233,8 +236,7 @@ func TestStatusDecidesNothing(t *testing.T) {
 		"forged keys, another hint": `{"status":{"keys":[{"id":"0123456789abcdef","serial":1,"state":"Active"}]}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t)
-			c.start()
+			c := c.beside(t)
 			key := c.issued("forged")
 			want, before := key.Status.DeepCopy(), c.recordSecret(key)
 			must(t, c.admin.Status().Patch(t.Context(), key, mergePatch(patch)))

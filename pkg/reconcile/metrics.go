@@ -43,6 +43,14 @@ func (m *metrics) keyIs(name client.ObjectKey, reason string) {
 	m.keys.WithLabelValues(reason).Inc()
 }
 
+// reset forgets the APIKeys that were counted.
+func (m *metrics) reset() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.keys.Reset()
+	clear(m.reasons)
+}
+
 // forget stops counting an APIKey.
 func (m *metrics) forget(name client.ObjectKey) {
 	m.mu.Lock()

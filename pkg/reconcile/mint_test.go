@@ -260,6 +260,8 @@ func TestTwoControllers(t *testing.T) {
 }
 
 func TestDeliveryConflict(t *testing.T) {
+	c := newCluster(t)
+	c.start()
 	owner := func(kind string, controller bool) metav1.OwnerReference {
 		return metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: kind, Name: "x", UID: "11111111-2222-3333-4444-555555555555", Controller: &controller}
 	}
@@ -272,8 +274,7 @@ func TestDeliveryConflict(t *testing.T) {
 		"an immutable one":                  {Type: keysecret.TypeToken, Immutable: &immutable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t)
-			c.start()
+			c := c.beside(t)
 			secret := secret.DeepCopy()
 			secret.Namespace, secret.Name, secret.Data = c.namespace, "taken", map[string][]byte{"password": []byte("hunter2")}
 			c.apply(secret)
@@ -307,6 +308,8 @@ func TestDeliveryOverOwnSecret(t *testing.T) {
 
 // TestNothingIssued: what forbids a mint, and that lifting it is enough.
 func TestNothingIssued(t *testing.T) {
+	c := newCluster(t)
+	c.start()
 	for name, test := range map[string]struct {
 		key    func(*v1alpha1.APIKeySpec)
 		reason string
@@ -336,8 +339,7 @@ func TestNothingIssued(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t)
-			c.start()
+			c := c.beside(t)
 			key := c.apply(c.newKey("key", test.key)).(*v1alpha1.APIKey)
 			c.becomes(key, v1alpha1.ConditionReady, test.reason)
 			must(t, hasReason(key.Status.Conditions, v1alpha1.ConditionDelivered, v1alpha1.ReasonNothingIssued))

@@ -21,6 +21,9 @@ type world struct {
 	secrets []*corev1.Secret
 	// ledger as it is stored, readable or not; nil: there is none.
 	ledgerSecret *corev1.Secret
+	// suspects are Secrets of records that cannot be read and are labelled as the
+	// APIKey's. extauthz may still let callers in by what it last read in them.
+	suspects []corev1.Secret
 }
 
 // observe reads the facts from the cache.
@@ -37,6 +40,9 @@ func (r *keys) observe(ctx context.Context, key *v1alpha1.APIKey) (*world, error
 		w.secrets = append(w.secrets, each.secret)
 	}
 	if err := r.observeLedger(ctx, w); err != nil {
+		return nil, err
+	}
+	if w.suspects, err = r.store.indexed(ctx, bySuspect(string(key.UID))); err != nil {
 		return nil, err
 	}
 	if err := r.observeNamed(ctx, w); err != nil {
@@ -63,28 +69,29 @@ func (r *keys) observeLedger(ctx context.Context, w *world) (err error) {
 	return nil
 }
 
-// observeNamed finds out, where nothing was delivered, whether the record that the
-// ledger names is there but unreadable, or, where nothing is named, one that may be
-// the APIKey's is.
+// observeNamed finds out whether the record that the ledger names is there but
+// cannot be read, or, where nothing is named or was delivered, one that may be the
+// APIKey's is.
 func (r *keys) observeNamed(ctx context.Context, w *world) error {
-	if elected := w.elect(); w.unreadable != "" || elected != nil && elected.State != apikey.Pending {
-		return nil
-	}
 	if entry, known := w.entry(); known {
 		if w.secretOf(entry.Digest) != nil {
 			return nil
 		}
 		secret, err := r.store.cached(ctx, keysecret.RecordName(entry.Digest))
-		if err == nil && secret != nil {
+		switch {
+		case err != nil || secret == nil:
+			return err
+		case w.ending():
+			w.set(r.rebuilt(w, entry), secret)
+		default:
 			w.unreadable = secret.Name
 		}
-		return err
+		return nil
 	}
-	suspects, err := r.store.indexed(ctx, bySuspect(string(w.key.UID)))
-	if err == nil && len(suspects) > 0 {
-		w.unreadable = suspects[0].Name
+	if elected := w.elect(); w.unreadable == "" && len(w.suspects) > 0 && (elected == nil || elected.State == apikey.Pending) {
+		w.unreadable = w.suspects[0].Name
 	}
-	return err
+	return nil
 }
 
 func (r *keys) observePolicy(ctx context.Context, w *world) (err error) {

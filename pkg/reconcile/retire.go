@@ -54,6 +54,9 @@ func (r *keys) retire(ctx context.Context, w *world) error {
 	if err := r.bury(ctx, w); err != nil {
 		return err
 	}
+	if err := r.discardSuspects(ctx, w); err != nil {
+		return err
+	}
 	if ledgerSecret != nil {
 		if err := r.store.remove(ctx, ledgerSecret); err != nil {
 			return err
@@ -62,19 +65,22 @@ func (r *keys) retire(ctx context.Context, w *world) error {
 	return r.release(ctx, w.key)
 }
 
-// fetchNamed adds the record that the ledger names, should the cache not have it yet.
+// fetchNamed adds the record that the ledger names, should the cache not have it
+// yet, or should it not be readable.
 func (r *keys) fetchNamed(ctx context.Context, w *world) error {
 	entry, known := w.entry()
 	if !known || w.secretOf(entry.Digest) != nil {
 		return nil
 	}
 	secret, err := r.store.fetch(ctx, keysecret.RecordName(entry.Digest))
-	if err != nil {
+	if err != nil || secret == nil {
 		return err
 	}
-	if record := formOf(r.store.sealer, secret).record; record != nil {
-		w.set(record, secret)
+	record := formOf(r.store.sealer, secret).record
+	if record == nil {
+		record = r.rebuilt(w, entry)
 	}
+	w.set(record, secret)
 	return nil
 }
 

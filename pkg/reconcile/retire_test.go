@@ -108,6 +108,46 @@ func TestDeleteWithoutDelivery(t *testing.T) {
 	}
 }
 
+// TestDeletedWhileStalled deletes an APIKey while a controller is stalled at each
+// write of its mint in turn: whatever it writes afterwards is swept.
+func TestDeletedWhileStalled(t *testing.T) {
+	c := newCluster(t)
+	warm := c.start()
+	c.policyBecomes(c.policy, v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted)
+	warm()
+	for n := 1; n <= 5; n++ {
+		stall := &killSwitch{at: n, resume: make(chan struct{})}
+		key := c.apply(c.newKey(fmt.Sprintf("deleted-%d", n))).(*v1alpha1.APIKey)
+		stopStalled := c.start(func(o *Options) { o.wrap = stall.wrap; o.recoverAfter = time.Hour })
+		c.eventually(func() error {
+			if !stall.isKilled() {
+				return fmt.Errorf("not stalled at write %d yet", n)
+			}
+			return nil
+		})
+		stop := c.start(func(o *Options) { o.recoverAfter = time.Hour })
+		must(t, c.admin.Delete(t.Context(), key))
+		c.gone(key)
+		close(stall.resume)
+		c.eventually(func() error {
+			if !stall.isQuiet() {
+				return fmt.Errorf("the stalled controller is at work")
+			}
+			if secret := c.ledgerSecret(key); secret.Name != "" {
+				return fmt.Errorf("stalled at write %d: a ledger is left", n)
+			}
+			for _, r := range c.records(string(key.UID)) {
+				if !isTombstone(r) {
+					return fmt.Errorf("stalled at write %d: a record is %s", n, r.State)
+				}
+			}
+			return nil
+		})
+		stopStalled()
+		stop()
+	}
+}
+
 // Who cuts the finalizer of a living APIKey gains nothing.
 func TestFinalizerIsPutBack(t *testing.T) {
 	c := newCluster(t)

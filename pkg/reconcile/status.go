@@ -103,9 +103,10 @@ func newestFirst(a, b *apikey.Record) int {
 	return bytes.Compare(a.Digest[:], b.Digest[:])
 }
 
-// metaTime is t as the API writes it: to the second.
+// metaTime is t as the API writes it: to the second. The zero time, which it can't
+// write, is left out.
 func metaTime(t *time.Time) *metav1.Time {
-	if t == nil {
+	if t == nil || t.IsZero() {
 		return nil
 	}
 	at := metav1.NewTime(t.Local().Truncate(time.Second))

@@ -1,0 +1,105 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// name of the controller: of its lease, its Events and its user agent.
+const name = "keygate-controller"
+
+// AllNamespaces, as the one entry of Options.PolicyNamespaces, lets every policy
+// decide hosts.
+const AllNamespaces = "*"
+
+const (
+	// clientQPS and clientBurst bound the requests to the API server: a mint makes
+	// nine, and the API server has its own priority and fairness.
+	clientQPS, clientBurst = 1000, 2000
+	// defaultRecoverAfter is how long a token that is being delivered is waited for.
+	defaultRecoverAfter = 5 * time.Second
+	// defaultLease is how long a leader that is not heard of is waited for.
+	defaultLease = 15 * time.Second
+)
+
+// Options of a Controller.
+type Options struct {
+	// Config reaches the API server. Its QPS and Burst are raised where they are 0.
+	Config *rest.Config
+	// SystemNamespace holds the root Secret and the lease. Default: keygate-system.
+	SystemNamespace string
+	// KeysNamespace holds the records. Default: keygate-keys.
+	KeysNamespace string
+	// PolicyNamespaces are those whose policies may decide hosts, or AllNamespaces.
+	// Default: the system namespace.
+	PolicyNamespaces []string
+	// LeaderElection keeps a controller idle while another one leads. Two that run
+	// without it do no harm, but the work twice.
+	LeaderElection bool
+	// Log of everything. Default: slog.Default().
+	Log *slog.Logger
+	// Registerer of the metrics. Default: a registry of one's own.
+	Registerer prometheus.Registerer
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+
+	// recoverAfter and lease, 0 for the defaults, and wrap, nil for none, are for tests.
+	recoverAfter time.Duration
+	lease        time.Duration
+	wrap         func(client.Client) client.Client
+}
+
+// withDefaults fills in what is not set.
+func (o Options) withDefaults() (Options, error) {
+	if o.Config == nil {
+		return o, errors.New("no configuration of an API server")
+	}
+	o.Config = rest.CopyConfig(o.Config)
+	if o.Config.QPS == 0 {
+		o.Config.QPS, o.Config.Burst = clientQPS, clientBurst
+	}
+	o.Config.UserAgent = name
+	if o.SystemNamespace == "" {
+		o.SystemNamespace = "keygate-system"
+	}
+	if o.KeysNamespace == "" {
+		o.KeysNamespace = "keygate-keys"
+	}
+	if o.SystemNamespace == o.KeysNamespace {
+		return o, fmt.Errorf("the system namespace and the keys namespace are both %s: keep them apart", o.KeysNamespace)
+	}
+	if len(o.PolicyNamespaces) == 0 {
+		o.PolicyNamespaces = []string{o.SystemNamespace}
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Registerer == nil {
+		o.Registerer = prometheus.NewRegistry()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.recoverAfter == 0 {
+		o.recoverAfter = defaultRecoverAfter
+	}
+	if o.lease == 0 {
+		o.lease = defaultLease
+	}
+	if o.wrap == nil {
+		o.wrap = func(c client.Client) client.Client { return c }
+	}
+	return o, nil
+}
+
+// claims reports whether policies of a namespace may decide hosts.
+func (o Options) claims(namespace string) bool {
+	return slices.Contains(o.PolicyNamespaces, AllNamespaces) || slices.Contains(o.PolicyNamespaces, namespace)
+}

@@ -2,16 +2,10 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"io"
-	"net"
-	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestParseFlags(t *testing.T) {
@@ -55,54 +49,5 @@ func TestParseFlags(t *testing.T) {
 				t.Errorf("%v (-want +got):\n%s", err, diff)
 			}
 		})
-	}
-}
-
-func TestAdmin(t *testing.T) {
-	var ready atomic.Bool
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "keygate_test_total"}))
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- serveAdmin(ctx, listener, newAdmin(ready.Load, registry, false)) }()
-
-	get := func(path string) (int, string) {
-		t.Helper()
-		answer, err := http.Get("http://" + listener.Addr().String() + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		body, err := io.ReadAll(answer.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return answer.StatusCode, string(body)
-	}
-	for _, step := range []struct {
-		ready bool
-		path  string
-		want  int
-	}{
-		{false, "/healthz", http.StatusOK},
-		{false, "/readyz", http.StatusServiceUnavailable},
-		{true, "/readyz", http.StatusOK},
-		{true, "/debug/pprof/", http.StatusNotFound},
-	} {
-		ready.Store(step.ready)
-		if got, _ := get(step.path); got != step.want {
-			t.Errorf("%s answers %d, want %d", step.path, got, step.want)
-		}
-	}
-	if status, body := get("/metrics"); status != http.StatusOK || !strings.Contains(body, "keygate_test_total 0") {
-		t.Errorf("/metrics answers %d: %s", status, body)
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
 	}
 }

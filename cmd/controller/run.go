@@ -13,6 +13,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"keygate.dev/keygate/cmd/internal/admin"
 	"keygate.dev/keygate/pkg/reconcile"
 )
 
@@ -51,7 +52,7 @@ func run(ctx context.Context, o options) error {
 		return controller.Run(ctx)
 	})
 	group.Go(func() error {
-		return serveAdmin(serving, listener, newAdmin(controller.Synced, ctrlmetrics.Registry, o.pprof))
+		return admin.Serve(serving, listener, admin.Handler(controller.Synced, ctrlmetrics.Registry, o.pprof))
 	})
 	return group.Wait()
 }

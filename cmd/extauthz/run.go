@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	"keygate.dev/keygate/cmd/internal/admin"
 	"keygate.dev/keygate/pkg/authz"
 	"keygate.dev/keygate/pkg/keystore"
 )
@@ -58,7 +59,7 @@ func run(ctx context.Context, o options) (err error) {
 	})
 	group.Go(func() error { return runStore(outliving, store) })
 	group.Go(func() error {
-		return serveAdmin(outliving, adminListener, newAdmin(server.Ready, metrics, o.pprof))
+		return admin.Serve(outliving, adminListener, admin.Handler(server.Ready, metrics, o.pprof))
 	})
 	defer stopServing()
 	return group.Wait()

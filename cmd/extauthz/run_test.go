@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -248,26 +247,5 @@ func TestRunFails(t *testing.T) {
 				t.Errorf("run returned %v", err)
 			}
 		})
-	}
-}
-
-func TestAdminProfiles(t *testing.T) {
-	for profiles, want := range map[bool]int{true: http.StatusOK, false: http.StatusNotFound} {
-		lis, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() {
-			ended <- serveAdmin(ctx, lis, newAdmin(func() bool { return true }, newRegistry(), profiles))
-		}()
-		if status, _ := get(t, "http://"+lis.Addr().String()+"/debug/pprof/cmdline"); status != want {
-			t.Errorf("profiles %v: status %d", profiles, status)
-		}
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
 	}
 }

@@ -1,4 +1,6 @@
-package main
+// Package admin serves what operators look at: probes, metrics and, when asked,
+// profiles.
+package admin
 
 import (
 	"context"
@@ -13,18 +15,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// adminTimeout bounds reading a request's header and, at the end, the wait for
+// timeout bounds reading a request's header and, at the end, the wait for
 // requests that are left.
-const adminTimeout = 5 * time.Second
+const timeout = 5 * time.Second
 
-// newAdmin serves probes and metrics, and profiles when asked. ready says whether
-// requests are decided.
-func newAdmin(ready func() bool, metrics prometheus.Gatherer, profiles bool) http.Handler {
+// Handler answers /healthz, /readyz, /metrics and, with profiles, /debug/pprof/.
+// ready says whether the program does its work.
+func Handler(ready func() bool, metrics prometheus.Gatherer, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !ready() {
-			http.Error(w, "not ready: the keys are not synced, or the server is draining", http.StatusServiceUnavailable)
+			http.Error(w, "not ready: not synced yet, or about to stop", http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
@@ -40,11 +42,11 @@ func newAdmin(ready func() bool, metrics prometheus.Gatherer, profiles bool) htt
 	return mux
 }
 
-// serveAdmin answers on lis until ctx ends. It closes lis.
-func serveAdmin(ctx context.Context, lis net.Listener, handler http.Handler) error {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: adminTimeout}
+// Serve answers on lis until ctx ends. It closes lis.
+func Serve(ctx context.Context, lis net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: timeout}
 	stop := context.AfterFunc(ctx, func() {
-		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminTimeout)
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()
 		_ = server.Shutdown(late) // what is still open then ends with the process
 	})

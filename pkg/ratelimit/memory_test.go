@@ -84,11 +84,11 @@ func TestMemoryForgetsWhatHasEnded(t *testing.T) {
 	c := newClock()
 	m := newTestMemory(t, Options{Now: c.Now})
 	fill(t, m, 1, 10, hour(2))
-	fill(t, m, 11, 200_000, second(2))
+	fill(t, m, 11, 50_000, second(2))
 	c.advance(time.Second - 1)
 	m.sweep()
-	if got := m.bound.keys.Load(); got != 200_000 {
-		t.Errorf("%d keys a moment before the windows end, want 200000", got)
+	if got := m.bound.keys.Load(); got != 50_000 {
+		t.Errorf("%d keys a moment before the windows end, want 50000", got)
 	}
 	c.advance(1)
 	m.sweep()
@@ -165,6 +165,11 @@ func TestMemoryBound(t *testing.T) {
 			t.Fatalf("key %d of %d was forgotten", key, most)
 		}
 	}
+	for i, s := range m.shards {
+		if got, want := len(s.table.order), most/memoryShards; got < want/2 || got > want*2 {
+			t.Errorf("shard %d holds %d keys, want about %d", i, got, want)
+		}
+	}
 	fill(t, m, most+1, 2*most, hour(2))
 	if got := m.bound.keys.Load(); got > most+memoryShards {
 		t.Errorf("%d keys, want %d at most", got, most)
@@ -174,7 +179,7 @@ func TestMemoryBound(t *testing.T) {
 
 // TestMemoryBytesPerKey holds the doc comment of Options to its word.
 func TestMemoryBytesPerKey(t *testing.T) {
-	const keys, most = 200_000, 150
+	const keys, most = 100_000, 150
 	if got := bytesPerKey(t, keys, hour(2)); got > most {
 		t.Errorf("%.0f bytes for each key, want %d at most", got, most)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -149,13 +150,94 @@ func TestRedisSilent(t *testing.T) {
 	}
 	defer listener.Close()
 	r := newTestRedis(t, RedisOptions{URL: "rediss://" + listener.Addr().String(), Timeout: 50 * time.Millisecond, PoolSize: 2})
-	within(t, 5*time.Second, func() {
-		for range 50 {
+	for range 50 {
+		within(t, redisDialTimeout*3/4, func() {
 			if _, err := r.Take(t.Context(), "a", hour(5), 1); err == nil {
 				t.Error("got an answer")
 			}
+		})
+	}
+}
+
+// TestRedisAbsent finds nobody at the address, which is known at once.
+func TestRedisAbsent(t *testing.T) {
+	r := newTestRedis(t, RedisOptions{URL: "redis://127.0.0.1:" + freePort(t), Timeout: 300 * time.Millisecond})
+	for range breakAfter {
+		if _, err := r.Take(t.Context(), "a", hour(5), 1); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("got %v, want %v", err, syscall.ECONNREFUSED)
+		}
+	}
+	if _, err := r.Take(t.Context(), "a", hour(5), 1); !errors.Is(err, errDown) {
+		t.Errorf("got %v, want %v", err, errDown)
+	}
+}
+
+// cutAnswers passes on what a client and the server say, except for the answers to
+// requests: instead the connection ends. It returns the URL to connect to.
+func cutAnswers(t *testing.T, s *server) (url string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var connections sync.WaitGroup
+	connections.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Go(func() { cut(client, s.options.Addr) })
 		}
 	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		connections.Wait()
+	})
+	return "redis://" + listener.Addr().String()
+}
+
+// cut passes on one question and its answer after the other, up to a request.
+func cut(client net.Conn, address string) {
+	defer client.Close()
+	redis, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer redis.Close()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(buffer)
+		if err != nil {
+			return
+		}
+		request := bytes.Contains(buffer[:n], []byte("evalsha"))
+		if _, err := redis.Write(buffer[:n]); err != nil {
+			return
+		}
+		if n, err = redis.Read(buffer); err != nil || request {
+			return
+		}
+		if _, err := client.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// TestRedisSendsNothingTwice loses answers: whether they were counted can't be
+// known, but they were not counted twice.
+func TestRedisSendsNothingTwice(t *testing.T) {
+	s := startRedisTCP(t)
+	sound, lossy := newTestRedis(t, RedisOptions{URL: s.url}), newTestRedis(t, RedisOptions{URL: cutAnswers(t, s)})
+	take(t, sound, "a", hour(10), 1)
+	for range 3 {
+		if got, err := lossy.Take(t.Context(), "a", hour(10), 1); err == nil {
+			t.Errorf("got %v, want an error", got)
+		}
+	}
+	if got := take(t, sound, "a", hour(10), 1).Windows[0].Remaining; got != 5 {
+		t.Errorf("%d remaining after 5 requests of 10, want 5", got)
+	}
 }
 
 // TestRedisFull asks a server that may not write.

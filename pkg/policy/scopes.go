@@ -51,7 +51,6 @@ func compileScopes(declared []v1alpha1.Scope, found *problems) scopes {
 		scopeShape.check(found, at.Index(i).Child("name"), name)
 		if s.bits[name] != 0 {
 			found.add(at.Index(i).Child("name"), "the scope %q is declared twice: declare it once", name)
-			continue
 		}
 		s.names = append(s.names, name)
 		s.bits[name] = 1 << i

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -118,13 +119,13 @@ func TestRequestValuesAreEscaped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := policy.Values{RequestID: `"},{"` + "\x00\n\\<script>", KeyID: "\xff\"&\x7f"}
-	want := map[string]any{"r": v.RequestID, "k": "\ufffd\"&\x7f"}
+	v := policy.Values{RequestID: `"},{"` + "\x00\n\\<script>", KeyID: "\x80\xff\"&\x7f"}
+	want := map[string]any{"r": v.RequestID, "k": "\ufffd\ufffd\"&\x7f"}
 	if diff := cmp.Diff(want, body(t, p.Denial(policy.NoRule, nil), v)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := text(p.Denial(policy.NoRule, nil), v); strings.ContainsAny(got, "<>&\x7f") {
-		t.Errorf("markup survives: %s", got)
+	if got := text(p.Denial(policy.NoRule, nil), v); strings.ContainsAny(got, "<>&\x7f") || !utf8.ValidString(got) {
+		t.Errorf("markup or malformed UTF-8 survives: %q", got)
 	}
 }
 

@@ -312,6 +312,27 @@ func TestCompileDoesNotReadListsThatAreTooLong(t *testing.T) {
 	}
 }
 
+// What can't be read is not read further: one sentence for each is enough.
+func TestCompileTellsEachProblemOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		spec     string
+		problems int
+	}{
+		"a path":              {`rules: [{paths: ["/a;b"], anyKey: true}]`, 1},
+		"two paths":           {`rules: [{paths: ["/a/..", "/b/.."], anyKey: true}]`, 2},
+		"the base path":       {`basePath: "/a;b"`, 1},
+		"a rule's base path":  {`rules: [{basePath: "/a/..", paths: ["/", "/a"], anyKey: true}]`, 1},
+		"a scope":             {`scopes: [{name: read}, {name: ""}]`, 1},
+		"a body":              {`errors: {bodies: {"401": "{foo}"}}`, 1},
+		"a credential's name": {`credentials: [{header: {name: "a b"}}]`, 1},
+	} {
+		_, err := policy.Compile(source(t, c.spec))
+		if err == nil || strings.Count(err.Error(), "\n")+1 != c.problems {
+			t.Errorf("%s: want %d problems: %v", name, c.problems, err)
+		}
+	}
+}
+
 func TestCompileNamesThePolicy(t *testing.T) {
 	p := compile(t, "")
 	if diff := cmp.Diff(apikey.Ref{Namespace: "platform", Name: "stepsies", UID: "a-uid"}, p.Ref()); diff != "" {

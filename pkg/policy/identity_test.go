@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,5 +69,27 @@ func TestCredentials(t *testing.T) {
 				t.Errorf("challenge %q, want %q", got, c.challenge)
 			}
 		})
+	}
+}
+
+// Headers that the protocol or Keygate itself reads or sets are neither a place for a
+// key nor an error header.
+func TestHeadersThatAreTaken(t *testing.T) {
+	for use, c := range map[string]struct{ spec, want, names string }{
+		"a key": {
+			`credentials: [{header: {name: %d}}]`, `belongs to the protocol or to Envoy`,
+			"host connection content-length content-type transfer-encoding te upgrade trailer keep-alive proxy-connection x-request-id x-envoy-a x-forwarded-for",
+		},
+		"an error header": {
+			`errors: {headers: [{name: %d, value: v}]}`, `is set by Keygate or belongs to the protocol`,
+			"content-type content-length transfer-encoding connection upgrade trailer te host www-authenticate retry-after x-request-id ratelimit ratelimit-policy grpc-status grpc-message grpc-status-details-bin x-envoy-a",
+		},
+	} {
+		for _, name := range strings.Fields(c.names) {
+			_, err := policy.Compile(source(t, strings.ReplaceAll(c.spec, "%d", name)))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s as %s: %v", name, use, err)
+			}
+		}
 	}
 }

@@ -22,13 +22,19 @@ const (
 	restSegments
 )
 
-// parsePattern reads a path of the shape [pathShape], with the base path before it.
-// The base path "/" adds nothing; "/" below "/v1" is "/v1/", which is not "/v1".
-// What is wrong is an error of [CheckPath]: such a segment would never match.
-func parsePattern(base, path string) ([]segment, error) {
-	if base != "/" {
-		path = base + path
+// parseBase reads a base path of the shape [basePathShape]. "/" adds nothing to the
+// paths below it.
+func parseBase(base string) ([]segment, error) {
+	if base == "/" {
+		return nil, nil
 	}
+	return parsePattern(base)
+}
+
+// parsePattern reads a path of the shape [pathShape]. "/" is one empty segment, so
+// that below the base path "/v1" it is "/v1/", which is not "/v1". What is wrong is
+// an error of [CheckPath]: such a segment would never match.
+func parsePattern(path string) ([]segment, error) {
 	var out []segment
 	for path != "" {
 		var text string

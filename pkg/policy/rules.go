@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -56,31 +57,25 @@ func (c *ruleCompiler) compile() *node {
 	if !checkSize(c.found, at, c.spec.Rules, maxRules) {
 		return nil
 	}
-	basePath := string(c.spec.BasePath)
-	if basePath == "" {
-		basePath = "/"
-	}
-	checkBasePath(c.found, field.NewPath("spec", "basePath"), basePath)
+	common := c.base(field.NewPath("spec", "basePath"), c.spec.BasePath, nil)
 	for i := range c.spec.Rules {
 		r := &c.spec.Rules[i]
-		base := basePath
-		if r.BasePath != "" {
-			base = string(r.BasePath)
-			checkBasePath(c.found, at.Index(i).Child("basePath"), base)
-		}
+		base := c.base(at.Index(i).Child("basePath"), r.BasePath, common)
 		c.route(i, base, r, c.rule(at.Index(i), r))
 	}
 	return c.routes
 }
 
-// checkBasePath notes a base path that no request could begin with.
-func checkBasePath(found *problems, at *field.Path, base string) {
-	if !basePathShape.check(found, at, base) {
-		return
+// base reads a base path; other takes its place where it is absent.
+func (c *ruleCompiler) base(at *field.Path, base v1alpha1.BasePath, other []segment) []segment {
+	if base == "" || !basePathShape.check(c.found, at, string(base)) {
+		return other
 	}
-	if err := CheckPath(base); err != nil {
-		found.add(at, "no request with %q is let in: %v: write it as callers must", base, err)
+	segments, err := parseBase(string(base))
+	if err != nil {
+		c.found.add(at, "no request with %q is let in: %v: write it as callers must", base, err)
 	}
+	return segments
 }
 
 // rule makes one rule, without its routes.
@@ -143,8 +138,8 @@ func (c *ruleCompiler) cost(at *field.Path, r *v1alpha1.Rule, rule *Rule) {
 	}
 }
 
-// route lets rule decide the paths and methods of r, the rule number index.
-func (c *ruleCompiler) route(index int, base string, r *v1alpha1.Rule, rule *Rule) {
+// route lets rule decide the paths and methods of r, the rule number index, below base.
+func (c *ruleCompiler) route(index int, base []segment, r *v1alpha1.Rule, rule *Rule) {
 	at := field.NewPath("spec", "rules").Index(index)
 	if len(r.Paths) == 0 {
 		c.found.add(at.Child("paths"), "there is no path: add one, as \"/users\"")
@@ -161,12 +156,12 @@ func (c *ruleCompiler) route(index int, base string, r *v1alpha1.Rule, rule *Rul
 		if !pathShape.check(c.found, here.at(), string(path)) {
 			continue
 		}
-		segments, err := parsePattern(base, string(path))
+		segments, err := parsePattern(string(path))
 		if err != nil {
 			c.found.add(here.at(), "no request with %q is let in: %v: write it as callers must", path, err)
 			continue
 		}
-		c.assign(here, c.routes.add(segments), texts(r.Methods), rule)
+		c.assign(here, c.routes.add(slices.Concat(base, segments)), texts(r.Methods), rule)
 	}
 }
 

@@ -32,7 +32,7 @@ var placeholders = []placeholder{
 // bracedName finds what is written as a placeholder. Other braces are plain text.
 var bracedName = regexp.MustCompile(`\{[A-Za-z][A-Za-z0-9_]*\}`)
 
-// piece is a part of a string: text, or, where text is "", what value stands for.
+// piece is a part of a string: text, or, where value is not "", what that stands for.
 type piece struct {
 	text  string
 	value placeholder
@@ -43,15 +43,10 @@ func splitText(s string) []piece {
 	var out []piece
 	end := 0
 	for _, at := range bracedName.FindAllStringIndex(s, -1) {
-		if at[0] > end {
-			out = append(out, piece{text: s[end:at[0]]})
-		}
-		out = append(out, piece{value: placeholder(s[at[0]+1 : at[1]-1])})
+		out = append(out, piece{text: s[end:at[0]]}, piece{value: placeholder(s[at[0]+1 : at[1]-1])})
 		end = at[1]
 	}
-	if end < len(s) {
-		out = append(out, piece{text: s[end:]})
-	}
+	out = append(out, piece{text: s[end:]})
 	return out
 }
 

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -105,6 +106,7 @@ func TestRateLimitedValues(t *testing.T) {
 		`{"k":"k","r":"8","x":1}`:                              {KeyID: "k", RetryAfter: 8, Limit: "0"},
 		`{"r":"9","x":1}`:                                      {RetryAfter: 9, Limit: `1"`},
 		`{"k":"l","r":"9","x":1}`:                              {KeyID: "l", RetryAfter: 9, Limit: "12345678901234567890"},
+		`{"k":"m","l":"1234567890123456789","x":1}`:            {KeyID: "m", Limit: "1234567890123456789"},
 	} {
 		if diff := cmp.Diff(want, text(d, v)); diff != "" {
 			t.Errorf("%+v (-want +got):\n%s", v, diff)
@@ -153,13 +155,13 @@ func TestRequestValuesAreEscaped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := policy.Values{RequestID: `"},{"` + "\x00\n\\<script>", KeyID: "\xff\"&\x7f"}
-	want := map[string]any{"r": v.RequestID, "k": "\ufffd\"&\x7f"}
+	v := policy.Values{RequestID: `"},{"` + "\x00\n\\<script>", KeyID: "\x80\xff\"&\x7f"}
+	want := map[string]any{"r": v.RequestID, "k": "\ufffd\ufffd\"&\x7f"}
 	if diff := cmp.Diff(want, body(t, p.Denial(policy.NoRule, nil), v)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := text(p.Denial(policy.NoRule, nil), v); strings.ContainsAny(got, "<>&\x7f") {
-		t.Errorf("markup survives: %s", got)
+	if got := text(p.Denial(policy.NoRule, nil), v); strings.ContainsAny(got, "<>&\x7f") || !utf8.ValidString(got) {
+		t.Errorf("markup or malformed UTF-8 survives: %q", got)
 	}
 }
 

@@ -90,8 +90,8 @@ func TestEndOfSpoiled(t *testing.T) {
 		for how, meddle := range ledgers {
 			t.Run(end+", "+how, func(t *testing.T) {
 				c := newCluster(t)
-				store := c.keyStore()
 				stop := c.start()
+				store := c.keyStore()
 				key := c.issued("victim")
 				c.settled(key)
 				digest := c.record(key).Digest
@@ -114,6 +114,27 @@ func TestEndOfSpoiled(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestOrphansThatAreSpoiled: nor does cutting the finalizer keep a key alive.
+func TestOrphansThatAreSpoiled(t *testing.T) {
+	c := newCluster(t)
+	stop := c.start()
+	key := c.issued("cut")
+	record := c.recordSecret(key)
+	stop()
+	c.spoil(record.DeepCopy())
+	c.patch(key, `{"metadata":{"finalizers":null}}`)
+	must(t, c.admin.Delete(t.Context(), key))
+	c.gone(key)
+	c.start()
+	c.gone(record)
+	c.eventually(func() error {
+		if secret := c.ledgerSecret(key); secret.Name != "" {
+			return fmt.Errorf("the ledger is still there")
+		}
+		return nil
+	})
 }
 
 // TestRevisionOfSpoiled: what is written in the place of a spoiled record is newer

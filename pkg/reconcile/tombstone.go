@@ -156,11 +156,25 @@ func (s *sweeper) sweepPending(ctx context.Context, r stored) (time.Duration, er
 	return 0, s.store.remove(ctx, r.secret)
 }
 
-// sweepLedger removes the ledger of an APIKey that is gone.
+// sweepLedger removes the ledger of an APIKey that is gone, and first the records
+// that it names and nobody can read: extauthz may let callers in by what it last
+// read there.
 func (s *sweeper) sweepLedger(ctx context.Context, ledger *keysecret.Ledger, secret *corev1.Secret) error {
 	alive, err := s.alive(ctx, ledger.Owner)
 	if alive || err != nil {
 		return err
+	}
+	for _, entry := range ledger.Entries {
+		named, err := s.store.fetch(ctx, keysecret.RecordName(entry.Digest))
+		if err != nil {
+			return err
+		}
+		if named == nil || formOf(s.store.sealer, named).record != nil {
+			continue
+		}
+		if err := s.store.remove(ctx, named); err != nil {
+			return err
+		}
 	}
 	return s.store.remove(ctx, secret)
 }

@@ -84,11 +84,11 @@ func TestMemoryForgetsWhatHasEnded(t *testing.T) {
 	c := newClock()
 	m := newTestMemory(t, Options{Now: c.Now})
 	fill(t, m, 1, 10, hour(2))
-	fill(t, m, 11, 50_000, second(2))
+	fill(t, m, 11, 100_000, second(2))
 	c.advance(time.Second - 1)
 	m.sweep()
-	if got := m.bound.keys.Load(); got != 50_000 {
-		t.Errorf("%d keys a moment before the windows end, want 50000", got)
+	if got := m.bound.keys.Load(); got != 100_000 {
+		t.Errorf("%d keys a moment before the windows end, want 100000", got)
 	}
 	c.advance(1)
 	m.sweep()

@@ -100,10 +100,10 @@ func (s *stack) envoy() component {
 	return component{
 		name:    "envoy",
 		program: s.Envoy,
-		args:    []string{"--config-path", s.path("envoy.yaml"), "--disable-hot-restart", "--concurrency", "2", "--log-level", "warning",
+		args: []string{"--config-path", s.path("envoy.yaml"), "--disable-hot-restart", "--concurrency", "2", "--log-level", "warning",
 			"--file-flush-interval-msec", "200"},
-		alive:   s.httpProbe("http://"+s.address("envoy-admin")+"/ready", "", ""),
-		ready:   s.decided,
+		alive: s.httpProbe("http://"+s.address("envoy-admin")+"/ready", "", ""),
+		ready: s.decided,
 	}
 }
 

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"sync"
@@ -57,9 +58,7 @@ type checkRequest struct {
 	// says it is (its first URI or DNS name, else its subject), on connections with TLS
 	// only. It needs no certificate of the client's.
 	principal string
-	// scheme is AttributeContext.HttpRequest.scheme. Envoy takes it from
-	// x-forwarded-proto, which is the caller's own unless Envoy or a proxy that it
-	// trusts set it.
+	// scheme is AttributeContext.HttpRequest.scheme.
 	scheme string
 }
 
@@ -95,8 +94,8 @@ func (c *checkRequest) release() {
 // parse reads the message. What can't be read makes the request Unreadable; what
 // was read before stays, so that the denial can be that of the right policy.
 //
-// trustScheme takes a scheme of https for TLS.
-func (c *checkRequest) parse(trustScheme bool) {
+// trustForwarded also takes what x-forwarded-proto says for TLS.
+func (c *checkRequest) parse(trustForwarded bool) {
 	err := eachField(c.message, func(n protowire.Number, v value) error {
 		if n != checkRequestAttributes {
 			return nil
@@ -104,8 +103,24 @@ func (c *checkRequest) parse(trustScheme bool) {
 		return v.message(c.attribute)
 	})
 	c.Unreadable = err != nil
-	c.TLS = c.principal != "" || trustScheme && c.scheme == "https"
+	c.TLS = c.principal != "" || trustForwarded && c.forwardedTLS()
 }
+
+// forwardedTLS reports whether the one x-forwarded-proto says https; the scheme, where
+// Envoy shows Keygate no such field. Envoy (1.40) sets that field where it is absent,
+// and with use_remote_address always. The scheme follows it with HTTP/1.1 only: with
+// HTTP/2 it is what the last hop wrote into :scheme.
+func (c *checkRequest) forwardedTLS() bool {
+	proto, n := c.field("x-forwarded-proto")
+	if n == 0 {
+		proto = c.scheme
+	}
+	return n <= 1 && proto == "https"
+}
+
+// unnamed takes the place of an empty policy name: no policy has it, so a route that
+// was meant to name one is not decided by another.
+const unnamed = "/"
 
 // attribute reads one field of AttributeContext.
 func (c *checkRequest) attribute(n protowire.Number, v value) error {
@@ -127,7 +142,7 @@ func (c *checkRequest) attribute(n protowire.Number, v value) error {
 	case attributesContextExtensions:
 		name, val, err := v.mapEntry()
 		if name == policyExtension {
-			c.Policy = val
+			c.Policy = cmp.Or(val, unnamed)
 		}
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"keygate.dev/keygate/pkg/policy"
 )
 
 // parse reads an encoded CheckRequest by hand.
@@ -56,6 +57,9 @@ func generated(m *authv3.CheckRequest) seen {
 		Method: http.GetMethod(), Path: http.GetPath(), Host: http.GetHost(),
 		Policy: m.GetAttributes().GetContextExtensions()["keygate.dev/policy"],
 		TLS:    m.GetAttributes().GetDestination().GetPrincipal() != "",
+	}
+	if _, named := m.GetAttributes().GetContextExtensions()["keygate.dev/policy"]; named && s.Policy == "" {
+		s.Policy = unnamed
 	}
 	for name, value := range http.GetHeaders() {
 		s.Header = append(s.Header, Field{name, value})
@@ -263,6 +267,29 @@ func (p *recordingPool) Put(*[]byte)     { p.put++ }
 func (s seen) equal(o seen) bool {
 	return s.Method == o.Method && s.Path == o.Path && s.Host == o.Host && s.Policy == o.Policy &&
 		s.Unreadable == o.Unreadable && slices.Equal(s.Header, o.Header)
+}
+
+// TestParseEmptyPolicyName: a route that was meant to name a policy is not left to
+// the request's host.
+func TestParseEmptyPolicyName(t *testing.T) {
+	for name, tc := range map[string]struct {
+		entry any
+		want  string
+	}{
+		"named":           {message(mapKey, policyExtension, mapValue, "a/b"), "a/b"},
+		"empty":           {message(mapKey, policyExtension, mapValue, ""), unnamed},
+		"without a value": {message(mapKey, policyExtension), unnamed},
+		"another":         {message(mapKey, "other", mapValue, "a/b"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := parse(message(checkRequestAttributes, message(attributesContextExtensions, tc.entry))).Policy; got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+	if p, known := policy.NewTable(nil).ByName(unnamed); p != nil || known {
+		t.Error("there is a policy of no name")
+	}
 }
 
 func FuzzCheckRequest(f *testing.F) {

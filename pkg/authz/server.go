@@ -53,10 +53,9 @@ type ServerOptions struct {
 	// MaxBodyBytes is the longest body of a denial; a longer one is left out. Set it
 	// as Envoy's max_denied_response_body_bytes, which would cut. 0: no limit.
 	MaxBodyBytes int
-	// TrustForwardedProto takes a request for one over TLS also where Envoy tells the
-	// scheme https, which it takes from x-forwarded-proto: for an Envoy behind a load
-	// balancer that ends TLS and sets that header. Without use_remote_address or such a
-	// balancer, callers can write it themselves.
+	// TrustForwardedProto takes a request for one over TLS also where x-forwarded-proto
+	// is https: for an Envoy behind a load balancer that ends TLS and sets that header.
+	// Where there is no such balancer, callers can write it themselves.
 	TrustForwardedProto bool
 	// Decisions says which decisions get a log line; "": none.
 	Decisions DecisionLog
@@ -115,7 +114,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 		answers:  &answers{policies: o.Decider.Policies, maxBody: o.MaxBodyBytes},
 		observer: observer,
 
-		trustScheme: o.TrustForwardedProto,
+		trustForwarded: o.TrustForwardedProto,
 	})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)

@@ -32,7 +32,7 @@ type options struct {
 	// logFormat is json or text.
 	logFormat string
 	tls       authz.TLSFiles
-	// trustForwardedProto takes the scheme that Envoy tells for the truth about TLS.
+	// trustForwardedProto takes x-forwarded-proto for the truth about TLS.
 	trustForwardedProto bool
 	rateLimit           rateLimitOptions
 	// maxBodyBytes is the longest body of a denial; 0: no limit.
@@ -84,7 +84,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	f.StringVar(&o.rateLimit.tls.CA, "rate-limit-redis-ca", "", "CA file that signs the certificate of that Redis, PEM (default: the system's)")
 	f.StringVar(&o.rateLimit.tls.Cert, "rate-limit-redis-cert", "", "certificate file to show to that Redis, PEM")
 	f.StringVar(&o.rateLimit.tls.Key, "rate-limit-redis-key", "", "key file of that certificate, PEM")
-	f.DurationVar(&o.rateLimit.timeout, "rate-limit-timeout", 50*time.Millisecond, "longest wait for that Redis; then the policy's limitFailure decides")
+	f.DurationVar(&o.rateLimit.timeout, "rate-limit-timeout", 100*time.Millisecond, "longest wait for that Redis, less than Envoy waits for extauthz; then the policy's limitFailure decides")
 	f.IntVar(&o.rateLimit.keys, "rate-limit-keys", 1_000_000, "number of keys that are counted in memory at once, about 100 bytes each")
 	f.IntVar(&o.maxBodyBytes, "max-body-bytes", 0, "longest body of a denial, a longer one is left out; set it as Envoy's max_denied_response_body_bytes (0: no limit)")
 	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof on the admin address")

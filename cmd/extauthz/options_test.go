@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 		listen: ":9001", adminListen: ":9002", systemNamespace: "keygate-system", keysNamespace: "keygate-keys",
 		cacheSize: 1_000_000, decisions: authz.LogNone, logFormat: "json", drainDelay: 5 * time.Second,
 		drainTimeout: 20 * time.Second, relistInterval: 10 * time.Minute,
-		rateLimit: rateLimitOptions{timeout: 50 * time.Millisecond, keys: 1_000_000},
+		rateLimit: rateLimitOptions{timeout: 100 * time.Millisecond, keys: 1_000_000},
 	}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)

@@ -21,6 +21,7 @@ func (s *stack) redis() []component {
 	ping := func(ctx context.Context) error { return pingRedis(ctx, s.address("redis")) }
 	return []component{{name: "redis", program: s.Redis, alive: ping, ready: ping, args: []string{
 		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.Ports["redis"]), "--save", "", "--appendonly", "no", "--dir", s.dir,
+		"--set-proc-title", "no", // a title would be written over the environment, and with it the mark
 	}}}
 }
 

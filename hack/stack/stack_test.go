@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -214,6 +215,8 @@ func TestProcessesAreToldByTheirMark(t *testing.T) {
 	if err != nil || len(mine) != 1 {
 		t.Fatalf("got %v, %v, want one process", mine, err)
 	}
+	for deadline := time.Now().Add(startLimit); strings.TrimSpace(s.logTail("upstream")) != "it runs" && time.Now().Before(deadline); <-time.After(stopPoll) {
+	}
 	// Somebody else's process is left alone, though it has the id that was noted.
 	theirs, err := other.running()
 	if err != nil {
@@ -263,5 +266,39 @@ func TestReplicasAreBounded(t *testing.T) {
 		if err := c.readShape(); (err != nil) != (want < 0) || err == nil && c.Replicas != want {
 			t.Errorf("%q: got %d, %v, want %d", value, c.Replicas, err, want)
 		}
+	}
+}
+
+// TestRedisIsToldByItsMark: it answers, and is stopped like any other component.
+func TestRedisIsToldByItsMark(t *testing.T) {
+	program, err := testbin.Redis(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStack(t)
+	s.WithRedis, s.Redis = true, program
+	if s.Ports, err = freePorts(portNames(s.Replicas)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.stopAll(); err != nil {
+			t.Error(err)
+		}
+	})
+	redis := s.redis()[0]
+	if err := s.start(redis); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.wait(t.Context(), redis.name, redis.ready, startLimit); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.running(); err != nil || got["redis"] == 0 {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if err := s.stopAll(); err != nil {
+		t.Fatal(err)
+	}
+	if err := redis.alive(t.Context()); err == nil {
+		t.Error("it still answers")
 	}
 }

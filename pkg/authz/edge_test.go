@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/google/go-cmp/cmp"
 
@@ -21,12 +22,20 @@ func TestCheckTLS(t *testing.T) {
 		// strict and trusting are the answers without and with TrustForwardedProto.
 		strict, trusting bool
 	}{
-		"nothing":           {func(a *authv3.AttributeContext) { a.Request.Http.Scheme = "http" }, false, false},
-		"only the scheme":   {func(a *authv3.AttributeContext) { a.Request.Http.Scheme = "https" }, false, true},
-		"another scheme":    {func(a *authv3.AttributeContext) { a.Request.Http.Scheme = "HTTPS" }, false, false},
-		"no scheme":         {func(a *authv3.AttributeContext) { a.Request.Http.Scheme = "" }, false, false},
-		"the principal":     {func(a *authv3.AttributeContext) { a.Destination.Principal, a.Request.Http.Scheme = "gateway", "http" }, true, true},
-		"both":              {func(a *authv3.AttributeContext) { a.Destination.Principal = "gateway" }, true, true},
+		"nothing":                       {func(a *authv3.AttributeContext) { a.Request.Http.Scheme = "http" }, false, false},
+		"only the scheme":               {func(a *authv3.AttributeContext) { a.Request.Http.Scheme = "https" }, false, true},
+		"another scheme":                {func(a *authv3.AttributeContext) { a.Request.Http.Scheme = "HTTPS" }, false, false},
+		"no scheme":                     {func(a *authv3.AttributeContext) { a.Request.Http.Scheme = "" }, false, false},
+		"the principal":                 {func(a *authv3.AttributeContext) { a.Destination.Principal, a.Request.Http.Scheme = "gateway", "http" }, true, true},
+		"both":                          {func(a *authv3.AttributeContext) { a.Destination.Principal = "gateway" }, true, true},
+		"the header":                    {func(a *authv3.AttributeContext) { a.Request.Http.Scheme = "http"; forwarded(a, "https") }, false, true},
+		"the header against the scheme": {func(a *authv3.AttributeContext) { a.Request.Http.Scheme = "https"; forwarded(a, "http") }, false, false},
+		"two of the header": {func(a *authv3.AttributeContext) {
+			a.Request.Http.Scheme = "https"
+			forwarded(a, "https")
+			forwarded(a, "https")
+		}, false, false},
+		"a list":            {func(a *authv3.AttributeContext) { a.Request.Http.Scheme = "https"; forwarded(a, "https,http") }, false, false},
 		"the caller's":      {func(a *authv3.AttributeContext) { a.Source.Principal, a.Request.Http.Scheme = "client", "http" }, false, false},
 		"another attribute": {func(a *authv3.AttributeContext) { a.Destination.Service, a.Request.Http.Scheme = "gateway", "http" }, false, false},
 		"a TLS session alone": {func(a *authv3.AttributeContext) {
@@ -48,6 +57,12 @@ func TestCheckTLS(t *testing.T) {
 			})
 		}
 	}
+}
+
+// forwarded adds an x-forwarded-proto.
+func forwarded(a *authv3.AttributeContext, value string) {
+	header := a.Request.Http.HeaderMap
+	header.Headers = append(header.Headers, &corev3.HeaderValue{Key: "x-forwarded-proto", RawValue: []byte(value)})
 }
 
 // TestPooledRequestForgetsTLS: one request's TLS is not the next one's.

@@ -69,6 +69,11 @@ func hostFor(scheme, host string) string {
 	return host
 }
 
+// withHeader adds a header field to calls.
+func withHeader(ctx context.Context, name, value string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, name, value)
+}
+
 // invoke calls a method and returns what the upstream saw.
 func invoke(ctx context.Context, conn *grpc.ClientConn, method, token string, options ...grpc.CallOption) (echo, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)

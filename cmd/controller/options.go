@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"keygate.dev/keygate/pkg/reconcile"
+	"keygate.dev/keygate/pkg/scrub"
 )
 
 // options are what the command line says.
@@ -75,10 +76,11 @@ func (o *options) validate(rest int) error {
 	return errors.Join(problems...)
 }
 
-// logger writes to output as the flags say.
+// logger writes to output as the flags say, and names keys by their ids.
 func (o *options) logger(output io.Writer) *slog.Logger {
+	var handler slog.Handler = slog.NewJSONHandler(output, nil)
 	if o.logFormat == "text" {
-		return slog.New(slog.NewTextHandler(output, nil))
+		handler = slog.NewTextHandler(output, nil)
 	}
-	return slog.New(slog.NewJSONHandler(output, nil))
+	return slog.New(scrub.Handler(handler))
 }

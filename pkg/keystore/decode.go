@@ -9,6 +9,7 @@ import (
 
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/keysecret"
+	"keygate.dev/keygate/pkg/scrub"
 )
 
 // Reasons for which an object of the keys namespace is rejected: metric labels.
@@ -118,12 +119,12 @@ func (d *decoder) reject(it *item, secret *corev1.Secret, reason string, err err
 	if !d.rejections.add(secret.Name, it.version) {
 		return
 	}
-	attrs := []any{"uid", secret.UID, "type", kind, "reason", reason, "error", scrub(err)}
+	attrs := []any{"uid", secret.UID, "type", kind, "reason", reason, "error", scrub.Error(err)}
 	if it.isRecord() {
 		attrs = append(attrs, "key", it.digest.ID())
 	}
 	if kind == kindPolicy {
-		attrs = append(attrs, "name", scrubText(secret.Name))
+		attrs = append(attrs, "name", scrub.Text(secret.Name))
 	}
 	d.log.Warn("an object of the keys namespace can't be used", attrs...)
 }

@@ -12,6 +12,7 @@ import (
 
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/keysecret"
+	"keygate.dev/keygate/pkg/scrub"
 )
 
 // fetcher reads records that are indexed but not cached.
@@ -58,7 +59,7 @@ func (f *fetcher) read(ctx context.Context, d apikey.Digest) (*entry, error) {
 		f.feed.forget(&item{digest: d, version: known})
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("read the record of key %s: %w", d.ID(), scrub(err))
+		return nil, fmt.Errorf("read the record of key %s: %w", d.ID(), scrub.Error(err))
 	}
 	it := f.decoder.decode(secret)
 	if !it.sound || it.digest != d {

@@ -21,6 +21,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/pager"
 	"k8s.io/klog/v2"
+
+	"keygate.dev/keygate/pkg/scrub"
 )
 
 // Between attempts to list or watch: from the first to the longest, with jitter.
@@ -141,7 +143,7 @@ func (l *listWatch) advance(resourceVersion string) {
 // reflect feeds a store by a list and a watch until ctx ends, trying again for as
 // long as they fail.
 func reflect(ctx context.Context, name string, l *listWatch, store cache.ReflectorStore, log *slog.Logger) {
-	logger := logr.FromSlogHandler(scrubHandler{log.Handler()})
+	logger := logr.FromSlogHandler(scrub.Handler(log.Handler()))
 	steps := int(math.Ceil(float64(retryLongest) / float64(retryFirst)))
 	r := cache.NewReflectorWithOptions(l, nil, store, cache.ReflectorOptions{
 		Logger:          &logger,

@@ -18,6 +18,7 @@ import (
 
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/keysecret"
+	"keygate.dev/keygate/pkg/scrub"
 )
 
 // maxRepairs is the number of differences that are settled one by one. Where there
@@ -62,7 +63,7 @@ func (r *relister) run(ctx context.Context, every time.Duration) {
 		}
 		if err := r.relist(ctx); err != nil && ctx.Err() == nil {
 			r.metrics.relists.WithLabelValues(relistFailed).Inc()
-			r.log.Error("the index could not be checked against the API server", "error", scrub(err))
+			r.log.Error("the index could not be checked against the API server", "error", scrub.Error(err))
 		}
 	}
 }

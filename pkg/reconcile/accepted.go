@@ -36,13 +36,20 @@ func newAccepted(s *store, d *drift) *accepted {
 // policy of that uid ("": there is no policy) still exists.
 func (a *accepted) policy(ctx context.Context, ref client.ObjectKey, uid string) (*policy.Policy, error) {
 	name := keysecret.PolicyName(ref.Namespace, ref.Name)
-	if good, lost := a.drift.lost(name); lost && good.policy != nil && good.policy.UID == uid {
-		return compile(good.policy), nil
-	}
+	good, lost := a.drift.lost(name) // before the cache, which knows of it by then
 	secret, err := a.store.cached(ctx, name)
-	if err != nil || secret == nil {
-		a.forget(name)
+	if err != nil {
 		return nil, err
+	}
+	if lost && good.policy != nil && good.policy.UID == uid {
+		if !supersedes(formOf(a.store.sealer, secret), good.form) {
+			return compile(good.policy), nil
+		}
+		a.drift.settle(name, good) // a listener told late of what was put back by then
+	}
+	if secret == nil {
+		a.forget(name)
+		return nil, nil
 	}
 	if known, ok := a.known(name, secret.ResourceVersion); ok {
 		return known, nil

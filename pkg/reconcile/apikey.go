@@ -33,25 +33,43 @@ type keys struct {
 	events   *events
 	metrics  *metrics
 	now      func() time.Time
+	// restore puts a Secret back that drift knows of; see sweeper.restore.
+	restore func(ctx context.Context, name string) (bool, error)
 	// recoverAfter is how long a token that is being delivered is waited for.
 	recoverAfter time.Duration
 }
 
 // Reconcile implements reconcile.Reconciler.
 func (r *keys) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	key := &v1alpha1.APIKey{}
-	if err := r.store.client.Get(ctx, request.NamespacedName, key); err != nil {
-		r.forget(request.NamespacedName)
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	if r.drift.holds(string(key.UID)) {
-		return ctrl.Result{RequeueAfter: lookAgain}, nil // what is stored is not to be judged
-	}
-	wait, err := r.settle(ctx, key)
+	wait, err := r.look(ctx, request.NamespacedName)
 	if errors.Is(err, errLostRace) {
 		return ctrl.Result{RequeueAfter: lookAgain}, nil
 	}
 	return ctrl.Result{RequeueAfter: wait}, err
+}
+
+// look settles an APIKey that exists, once what it lost is put back.
+func (r *keys) look(ctx context.Context, name client.ObjectKey) (time.Duration, error) {
+	if held := r.drift.heldOf(name); len(held) > 0 {
+		return lookAgain, r.restoreAll(ctx, held) // the cache is still to hear of it
+	}
+	key := &v1alpha1.APIKey{}
+	if err := r.store.client.Get(ctx, name, key); err != nil {
+		r.forget(name)
+		return 0, client.IgnoreNotFound(err)
+	}
+	return r.settle(ctx, key)
+}
+
+// restoreAll puts Secrets back, or finds that they were: the drift of one that a
+// listener told of late is known to nobody else.
+func (r *keys) restoreAll(ctx context.Context, names []string) error {
+	for _, name := range names {
+		if _, err := r.restore(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle makes everything of one APIKey as it ought to be. It returns after how

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/keysecret"
@@ -44,16 +45,24 @@ type drift struct {
 	now    func() time.Time
 
 	mu sync.Mutex
-	// good are the lost forms, by the name of the Secret.
-	good map[string]form
+	// good are the losses, by the name of the Secret.
+	good map[string]loss
+}
+
+// loss is the form that a Secret must be put back to.
+type loss struct {
+	form
+	// times that the Secret was seen to be changed for the worse.
+	times int
 }
 
 func newDrift(sealer *keysecret.Sealer, now func() time.Time) *drift {
-	return &drift{sealer: sealer, now: now, good: map[string]form{}}
+	return &drift{sealer: sealer, now: now, good: map[string]loss{}}
 }
 
 // observe takes one change of a Secret: next is nil where it was deleted. It may
-// be told of the same change more than once.
+// be told of the same change more than once, and, by a listener that lags, after it
+// was undone: who observes must look again at what heldOf names, or the policy.
 func (d *drift) observe(before, next *corev1.Secret) {
 	old := formOf(d.sealer, before)
 	if !d.worse(old, formOf(d.sealer, next), next == nil) {
@@ -61,9 +70,12 @@ func (d *drift) observe(before, next *corev1.Secret) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !supersedes(d.good[before.Name], old) {
-		d.good[before.Name] = old
+	known := d.good[before.Name]
+	if !supersedes(known.form, old) {
+		known.form = old
 	}
+	known.times++
+	d.good[before.Name] = known
 }
 
 // worse reports whether a change from old to next is none that the controller makes.
@@ -96,30 +108,44 @@ func supersedes(a, b form) bool {
 	return true
 }
 
-// lost returns the form that a Secret must be put back to, and whether there is one.
-func (d *drift) lost(name string) (form, bool) {
+// lost returns what a Secret must be put back to, and whether there is anything.
+func (d *drift) lost(name string) (loss, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	good, ok := d.good[name]
-	return good, ok
+	lost, ok := d.good[name]
+	return lost, ok
 }
 
-// settle forgets a Secret that was put back, or that must not be.
-func (d *drift) settle(name string) {
+// settle forgets a loss that was made good, or that must not be, unless the Secret
+// was changed for the worse again since.
+func (d *drift) settle(name string, lost loss) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.good, name)
+	if d.good[name] == lost {
+		delete(d.good, name)
+	}
 }
 
-// holds reports whether anything of an APIKey is about to be put back: until then
-// what is stored must not be judged.
-func (d *drift) holds(ownerUID string) bool {
+// heldOf names the lost records and ledgers of the APIKeys, that is and those that
+// were, of a name: until they are put back, what is stored must not be judged.
+func (d *drift) heldOf(key client.ObjectKey) (names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, good := range d.good {
-		if good.record != nil && good.record.Owner.UID == ownerUID || good.ledger != nil && good.ledger.Owner.UID == ownerUID {
-			return true
+	for name, good := range d.good {
+		if owner, ok := good.owner(); ok && owner.Namespace == key.Namespace && owner.Name == key.Name {
+			names = append(names, name)
 		}
 	}
-	return false
+	return names
+}
+
+// owner is the APIKey of a record or a ledger.
+func (f form) owner() (apikey.Ref, bool) {
+	switch {
+	case f.record != nil:
+		return f.record.Owner, true
+	case f.ledger != nil:
+		return f.ledger.Owner, true
+	}
+	return apikey.Ref{}, false
 }

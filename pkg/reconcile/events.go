@@ -10,6 +10,7 @@ import (
 
 	"keygate.dev/keygate/api/v1alpha1"
 	"keygate.dev/keygate/pkg/apikey"
+	"keygate.dev/keygate/pkg/scrub"
 )
 
 // maxNote is the longest note of an Event (events.k8s.io/v1), in bytes.
@@ -42,7 +43,7 @@ func (e *events) normal(about runtime.Object, reason, action, note string, args 
 }
 
 func (e *events) warn(about runtime.Object, reason, action, note string) {
-	e.recorder.Eventf(about, nil, corev1.EventTypeWarning, reason, action, "%s", atMost(maxNote, note))
+	e.recorder.Eventf(about, nil, corev1.EventTypeWarning, reason, action, "%s", atMost(maxNote, scrub.Text(note)))
 }
 
 // issued tells of a token that works from now on.

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"keygate.dev/keygate/pkg/scrub"
 )
 
 // name of the controller: of its lease, its Events and its user agent.
@@ -43,7 +45,7 @@ type Options struct {
 	// LeaderElection keeps a controller idle while another one leads. Two that run
 	// without it do no harm, but the work twice.
 	LeaderElection bool
-	// Log of everything. Default: slog.Default().
+	// Log of everything, with key ids in the place of digests. Default: slog.Default().
 	Log *slog.Logger
 	// Registerer of the metrics. Default: a registry of one's own.
 	Registerer prometheus.Registerer
@@ -81,6 +83,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	o.Log = slog.New(scrub.Handler(o.Log.Handler())) // requests of records are named from digests
 	if o.Registerer == nil {
 		o.Registerer = prometheus.NewRegistry()
 	}

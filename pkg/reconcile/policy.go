@@ -36,45 +36,51 @@ func (r *policies) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Re
 	if client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, err
 	}
+	var wait time.Duration
 	if err != nil {
-		err = r.withdraw(ctx, request.NamespacedName)
+		wait, err = r.withdraw(ctx, request.NamespacedName)
 	} else {
 		err = r.settle(ctx, p)
 	}
 	if errors.Is(err, errLostRace) {
 		return ctrl.Result{RequeueAfter: lookAgain}, nil
 	}
-	return ctrl.Result{}, err
+	return ctrl.Result{RequeueAfter: wait}, err
 }
 
 // withdraw deletes the accepted form of a policy that is gone, which is only
-// believed of the API server itself.
-func (r *policies) withdraw(ctx context.Context, ref client.ObjectKey) error {
-	err := r.store.live.Get(ctx, ref, &v1alpha1.APIKeyPolicy{})
+// believed of the API server itself. It returns after how long to look for what a
+// listener tells of late; 0: there is nothing to be told.
+func (r *policies) withdraw(ctx context.Context, ref client.ObjectKey) (wait time.Duration, err error) {
+	err = r.store.live.Get(ctx, ref, &v1alpha1.APIKeyPolicy{})
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("look for the policy: %w", err)
+		return 0, fmt.Errorf("look for the policy: %w", err)
 	}
 	if err == nil {
-		return errLostRace // the cache lags
+		return 0, errLostRace // the cache lags
 	}
 	name := keysecret.PolicyName(ref.Namespace, ref.Name)
-	defer r.drift.settle(name)
+	if lost, remembered := r.drift.lost(name); remembered {
+		defer r.drift.settle(name, lost)
+		wait = countDelay
+	}
 	secret, err := r.store.cached(ctx, name)
 	if err != nil || secret == nil {
-		return err
+		return wait, err
 	}
-	return r.store.remove(ctx, secret)
+	return wait, r.store.remove(ctx, secret)
 }
 
 // settle makes the accepted form and the status of a policy what they ought to be.
 func (r *policies) settle(ctx context.Context, p *v1alpha1.APIKeyPolicy) error {
 	name := keysecret.PolicyName(p.Namespace, p.Name)
+	lost, remembered := r.drift.lost(name) // before the cache, which knows of it by then
 	secret, err := r.store.cached(ctx, name)
 	if err != nil {
 		return err
 	}
 	present := formOf(r.store.sealer, secret).policy
-	lost, drifted := r.drift.lost(name)
+	drifted := remembered && lost.policy.UID == string(p.UID) && !supersedes(form{policy: present}, lost.form)
 	last := present
 	if drifted {
 		last = lost.policy
@@ -83,8 +89,10 @@ func (r *policies) settle(ctx context.Context, p *v1alpha1.APIKeyPolicy) error {
 	if err := r.store.enforce(ctx, verdict.source, present, secret); err != nil {
 		return err
 	}
+	if remembered {
+		r.drift.settle(name, lost)
+	}
 	if drifted {
-		r.drift.settle(name)
 		r.metrics.restored.Inc()
 		r.events.policyRestored(p, name)
 	}

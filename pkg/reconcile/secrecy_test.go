@@ -2,12 +2,15 @@ package reconcile
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,6 +95,60 @@ func TestTokenIsNowhereElse(t *testing.T) {
 		text, err := json.Marshal(list)
 		must(t, err)
 		found("an object", string(text))
+	}
+}
+
+// failing is a client whose writes of records fail as long as it is told to.
+type failing struct {
+	client.Client
+	on *atomic.Bool
+}
+
+func (f failing) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
+	if f.on.Load() {
+		return fmt.Errorf("the Secret %s cannot be written", o.GetName())
+	}
+	return f.Client.Update(ctx, o, opts...)
+}
+
+// TestDigestsAreNotTold: what is told of a key, to its owner or to operators, names
+// it by its id.
+func TestDigestsAreNotTold(t *testing.T) {
+	c := newCluster(t)
+	log, fails := &lines{}, &atomic.Bool{}
+	loud := func(o *Options) {
+		o.Log = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug - 10}))
+		o.wrap = func(inner client.Client) client.Client { return failing{inner, fails} }
+	}
+	stop := c.start(loud)
+	key := c.issued("victim")
+	c.settled(key)
+	digest := c.record(key).Digest
+	fails.Store(true)
+	c.spoil(c.recordSecret(key))
+	c.eventually(func() error {
+		if !strings.Contains(log.String(), "cannot be written") {
+			return errors.New("nothing failed")
+		}
+		return nil
+	})
+	fails.Store(false)
+	c.hasEvents(key, eventRecordRestored)
+	stop()
+	c.spoil(c.recordSecret(key))
+	c.start(loud)
+	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonRecordInvalid)
+
+	events := &corev1.EventList{}
+	must(t, c.admin.List(t.Context(), events, client.InNamespace(c.namespace)))
+	for where, what := range map[string]any{"the Events": events.Items, "the status": key.Status, "the log": log.String()} {
+		text := fmt.Sprintf("%+v", what)
+		if strings.Contains(text, digest.String()) {
+			t.Errorf("the digest is in %s", where)
+		}
+		if !strings.Contains(text, digest.ID()) {
+			t.Errorf("the key's id is not in %s", where)
+		}
 	}
 }
 

@@ -74,7 +74,8 @@ func addControllers(m manager.Manager, o Options, root *keysecret.Root, metrics 
 	w := &watcher{store: s, drift: d}
 	namespaces := &corev1.Namespace{}
 
-	keys := &keys{store: s, peppers: root.Peppers, accepted: newAccepted(s, d), drift: d, attempts: newAttempts(o.Now), events: e, metrics: metrics, now: o.Now, recoverAfter: o.recoverAfter}
+	sweeper := &sweeper{store: s, drift: d, events: e, metrics: metrics, now: o.Now}
+	keys := &keys{store: s, peppers: root.Peppers, accepted: newAccepted(s, d), drift: d, attempts: newAttempts(o.Now), events: e, metrics: metrics, now: o.Now, restore: sweeper.restore, recoverAfter: o.recoverAfter}
 	if err := builder.ControllerManagedBy(m).Named("apikey").For(&v1alpha1.APIKey{}).
 		Watches(&corev1.Secret{}, onChange(w.secretForKeys)).
 		Watches(&v1alpha1.APIKeyPolicy{}, onChange(w.policyForKeys)).
@@ -88,7 +89,6 @@ func addControllers(m manager.Manager, o Options, root *keysecret.Root, metrics 
 		WithOptions(concurrently(2)).Complete(policies); err != nil {
 		return fmt.Errorf("set up APIKeyPolicies: %w", err)
 	}
-	sweeper := &sweeper{store: s, drift: d, events: e, metrics: metrics, now: o.Now}
 	if err := builder.ControllerManagedBy(m).Named("record").
 		Watches(&corev1.Secret{}, onChange(w.secretForSweeper)).
 		Watches(&v1alpha1.APIKey{}, onChange(w.keyForSweeper)).

@@ -15,6 +15,7 @@ import (
 
 	"keygate.dev/keygate/api/v1alpha1"
 	"keygate.dev/keygate/pkg/apikey"
+	"keygate.dev/keygate/pkg/scrub"
 )
 
 // maxMessage is the longest message of a condition, in bytes: a quarter of what the
@@ -62,7 +63,7 @@ func conditions(old []metav1.Condition, generation int64, now time.Time, want ..
 	for i := range want {
 		condition := &want[i]
 		condition.ObservedGeneration = generation
-		condition.Message = atMost(maxMessage, condition.Message)
+		condition.Message = atMost(maxMessage, scrub.Text(condition.Message))
 		condition.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
 		before := meta.FindStatusCondition(old, condition.Type)
 		if before != nil && before.Status == condition.Status && !before.LastTransitionTime.After(now) {

@@ -12,6 +12,7 @@ import (
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/keysecret"
 	"keygate.dev/keygate/pkg/policy"
+	"keygate.dev/keygate/pkg/scrub"
 )
 
 // store is the keys namespace: reads from the informer's cache or live, and
@@ -47,7 +48,7 @@ func (s *store) get(ctx context.Context, from client.Reader, name string) (*core
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read Secret %s: %w", name, err)
+		return nil, fmt.Errorf("read Secret %s: %w", scrub.Text(name), err)
 	}
 	return secret, nil
 }
@@ -121,13 +122,13 @@ func (s *store) put(ctx context.Context, secret, over *corev1.Secret) error {
 	}
 	if over == nil {
 		if err := s.client.Create(ctx, secret); err != nil {
-			return fmt.Errorf("create Secret %s: %w", secret.Name, raced(err, apierrors.IsAlreadyExists))
+			return fmt.Errorf("create Secret %s: %w", scrub.Text(secret.Name), raced(err, apierrors.IsAlreadyExists))
 		}
 		return nil
 	}
 	secret.UID, secret.ResourceVersion = over.UID, over.ResourceVersion
 	if err := s.client.Update(ctx, secret); err != nil {
-		return fmt.Errorf("update Secret %s: %w", secret.Name, raced(err, apierrors.IsConflict, apierrors.IsNotFound))
+		return fmt.Errorf("update Secret %s: %w", scrub.Text(secret.Name), raced(err, apierrors.IsConflict, apierrors.IsNotFound))
 	}
 	return nil
 }
@@ -137,7 +138,7 @@ func (s *store) put(ctx context.Context, secret, over *corev1.Secret) error {
 func (s *store) remove(ctx context.Context, secret *corev1.Secret) error {
 	err := s.client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion})
 	if err != nil {
-		return fmt.Errorf("delete Secret %s: %w", secret.Name, raced(err, apierrors.IsConflict, apierrors.IsNotFound))
+		return fmt.Errorf("delete Secret %s: %w", scrub.Text(secret.Name), raced(err, apierrors.IsConflict, apierrors.IsNotFound))
 	}
 	return nil
 }

@@ -73,8 +73,8 @@ func (s *sweeper) restore(ctx context.Context, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if superfluous || supersedes(formOf(s.store.sealer, present), good) {
-		s.drift.settle(name)
+	if superfluous || supersedes(formOf(s.store.sealer, present), good.form) {
+		s.drift.settle(name, good)
 		return false, nil
 	}
 	owner := apikey.Ref{}
@@ -89,7 +89,7 @@ func (s *sweeper) restore(ctx context.Context, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	s.drift.settle(name)
+	s.drift.settle(name, good)
 	s.metrics.restored.Inc()
 	s.events.restored(owner, name)
 	return true, nil

@@ -118,12 +118,12 @@ func (w *watcher) namespaceForKeys(ctx context.Context, before, after *metav1.Pa
 
 // secretForSweeper enqueues a Secret by its own name.
 func (w *watcher) secretForSweeper(_ context.Context, before, after *corev1.Secret, q queue) {
-	w.drift.observe(before, after)
 	secret := after
 	if secret == nil {
 		secret = before
 	}
 	if swept(secret.Name) {
+		w.drift.observe(before, after)
 		add(q, client.ObjectKeyFromObject(secret))
 	}
 }
@@ -144,7 +144,9 @@ func (w *watcher) keyForSweeper(ctx context.Context, before, after *v1alpha1.API
 // concerns: its own, those that name the same hosts, and, after a while, the one
 // whose keys have become more or fewer.
 func (w *watcher) secretForPolicies(ctx context.Context, before, after *corev1.Secret, q queue) {
-	w.drift.observe(before, after)
+	if before != nil && before.Type == keysecret.TypePolicy {
+		w.drift.observe(before, after) // the rest is not looked after here
+	}
 	old, held := formOf(w.store.sealer, before), formOf(w.store.sealer, after)
 	if was, is := activeFor(old.record), activeFor(held.record); was != is {
 		for _, name := range []client.ObjectKey{was, is} {

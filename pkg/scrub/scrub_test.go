@@ -1,19 +1,18 @@
-package keystore
+package scrub
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
-	"net/url"
 	"strings"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/util/net"
-	"syscall"
+	"keygate.dev/keygate/pkg/apikey"
 )
 
 func TestScrub(t *testing.T) {
-	d := digest(1)
+	d := apikey.Digest(sha256.Sum256([]byte("token")))
 	for name, text := range map[string]string{
 		"an object's name":    `secrets "key-` + d.String() + `" not found`,
 		"a URL":               `Get "https://10.0.0.1/api/v1/namespaces/keygate-keys/secrets/key-` + d.String() + `": EOF`,
@@ -23,9 +22,9 @@ func TestScrub(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
-			logger := slog.New(scrubHandler{slog.NewTextHandler(&log, nil)})
+			logger := slog.New(Handler(slog.NewTextHandler(&log, nil)))
 			logger.With("with", text).WithGroup("group").Error(text, "string", text, "error", errors.New(text), "any", []string{text}, slog.Group("inner", "x", text))
-			told := log.String() + scrub(errors.New(text)).Error()
+			told := log.String() + Error(errors.New(text)).Error()
 			for _, secret := range []string{d.String()[16:], "canary"} {
 				if strings.Contains(told, secret) {
 					t.Errorf("%q is in %s", secret, told)
@@ -36,20 +35,7 @@ func TestScrub(t *testing.T) {
 			}
 		})
 	}
-	if scrub(nil) != nil {
-		t.Error("scrub made an error of none")
-	}
-}
-
-func TestWithoutQueryKeepsTheCause(t *testing.T) {
-	err := withoutQuery(&url.Error{Op: "Get", URL: "https://10.0.0.1/api?continue=canary", Err: syscall.ECONNREFUSED})
-	if strings.Contains(err.Error(), "canary") {
-		t.Errorf("the query is in %v", err)
-	}
-	if !net.IsConnectionRefused(err) {
-		t.Errorf("%v does not tell its cause", err)
-	}
-	if plain := errors.New("plain"); withoutQuery(plain) != plain {
-		t.Error("an error without a URL was changed")
+	if Error(nil) != nil {
+		t.Error("Error made an error of none")
 	}
 }

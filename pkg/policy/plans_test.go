@@ -213,3 +213,11 @@ func TestPermitsPlanOfALongChain(t *testing.T) {
 		t.Error("a lesser plan includes a greater one")
 	}
 }
+
+// A cost that many limits have no room for is one problem.
+func TestCostAboveManyLimitsIsOneProblem(t *testing.T) {
+	_, err := policy.Compile(source(t, `{plans: `+many(32, "{name: p%d, limits: [{requests: 1, per: 1s}]}")+`, rules: [{paths: [/], anyKey: true, cost: 5}]}`))
+	if err == nil || strings.Count(err.Error(), "\n") != 0 {
+		t.Errorf("not one problem: %v", err)
+	}
+}

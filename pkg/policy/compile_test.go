@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
-	"keygate.dev/keygate/api/v1alpha1"
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/policy"
 )
@@ -342,10 +341,3 @@ func TestCompileNamesThePolicy(t *testing.T) {
 		t.Errorf("name %q", got)
 	}
 }
-
-// Short names for what the tables write as plain strings.
-type (
-	method  = v1alpha1.Method
-	pattern = v1alpha1.PathPattern
-	base    = v1alpha1.BasePath
-)

@@ -3,6 +3,8 @@ package policy_test
 import (
 	"strings"
 	"testing"
+
+	"keygate.dev/keygate/api/v1alpha1"
 )
 
 func TestCompileRefusesRules(t *testing.T) {
@@ -83,3 +85,10 @@ func letters(n int) string {
 	}
 	return strings.Join(out, ", ")
 }
+
+// Short names for what the tables write as plain strings.
+type (
+	method  = v1alpha1.Method
+	pattern = v1alpha1.PathPattern
+	base    = v1alpha1.BasePath
+)

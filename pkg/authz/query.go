@@ -125,8 +125,8 @@ func hexDigit(c byte) (byte, bool) {
 
 // unescape percent-decodes a parameter's value once, as RFC 3986 has it: client
 // libraries encode "/", "+", "=" and "~" of a key. A "+" stands for itself and not,
-// as in forms, for a space, which no key has. It fails where a "%" begins no escape
-// and where the value is too long for a key.
+// as in forms, for a space, which no key has. A "%" that begins no escape stays, which
+// no key has either. It fails where the value is too long for a key.
 func (r *Request) unescape(value string) (string, bool) {
 	if !strings.Contains(value, "%") {
 		return value, true
@@ -134,7 +134,7 @@ func (r *Request) unescape(value string) (string, bool) {
 	n := 0
 	for value != "" {
 		c, size := unescapeByte(value)
-		if c == '%' && size == 1 || n == len(r.unescaped) {
+		if n == len(r.unescaped) {
 			return "", false
 		}
 		r.unescaped[n] = c

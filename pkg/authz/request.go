@@ -47,11 +47,7 @@ type Request struct {
 // reset forgets the request and keeps the room for its fields.
 func (r *Request) reset() {
 	clear(r.Header)
-	r.Method, r.Path, r.Host, r.Policy = "", "", "", ""
-	r.TLS, r.Unreadable = false, false
-	r.Header = r.Header[:0]
-	clear(r.digests[:])
-	clear(r.unescaped[:])
+	*r = Request{Header: r.Header[:0]}
 }
 
 // path is the request target without its query.

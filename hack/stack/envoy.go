@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -23,7 +24,11 @@ type bootstrap struct {
 	Admin, Gateway, GatewayTLS, Upstream envoyAddress
 	Extauthz                             []envoyAddress
 	Certificate, Key, AccessLog          string // paths
+	Error                                string // what Envoy's own errors say
 }
+
+// gatewayError is what Envoy's own errors say. Keygate's answers don't.
+const gatewayError = "The gateway could not complete this request."
 
 // parseAddress reads what extauthz's --listen takes: host:port or unix:///path.
 func parseAddress(address string) (envoyAddress, error) {
@@ -48,7 +53,7 @@ func (s *stack) loopback(port string) envoyAddress {
 func (s *stack) writeBootstrap() error {
 	b := bootstrap{
 		Admin: s.loopback("envoy-admin"), Gateway: s.loopback("gateway"), GatewayTLS: s.loopback("gateway-tls"), Upstream: s.loopback("upstream"),
-		Certificate: s.pki("gateway"), Key: s.pkiKey("gateway"), AccessLog: s.logPath("access"),
+		Certificate: s.pki("gateway"), Key: s.pkiKey("gateway"), AccessLog: s.logPath("access"), Error: gatewayError,
 	}
 	for i := range s.Replicas {
 		address, err := parseAddress(flagValue(s.extauthzArgs(i), "listen"))
@@ -108,7 +113,7 @@ func (s *stack) envoy() component {
 }
 
 // decided wants a request through each listener to be judged by extauthz: it is
-// not when Envoy answers in its stead, which is a 5xx without a body.
+// not when Envoy answers in its stead.
 func (s *stack) decided(ctx context.Context) error {
 	for _, url := range []string{"http://" + s.address("gateway"), "https://" + s.address("gateway-tls")} {
 		transport, err := s.transport("gateway-ca", "")
@@ -120,9 +125,14 @@ func (s *stack) decided(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if status >= http.StatusInternalServerError && len(body) == 0 {
+		if !isDecision(status, body) {
 			return fmt.Errorf("no request through %s is decided: Envoy answers %d", url, status)
 		}
 	}
 	return nil
+}
+
+// isDecision reports whether an answer is extauthz's, or the upstream's by its leave.
+func isDecision(status int, body []byte) bool {
+	return status < http.StatusInternalServerError || len(body) > 0 && !bytes.Contains(body, []byte(gatewayError))
 }

@@ -302,3 +302,24 @@ func TestRedisIsToldByItsMark(t *testing.T) {
 		t.Error("it still answers")
 	}
 }
+
+// TestEnvoysOwnAnswerIsNoDecision: only what extauthz said counts.
+func TestEnvoysOwnAnswerIsNoDecision(t *testing.T) {
+	for name, test := range map[string]struct {
+		status  int
+		body    string
+		decided bool
+	}{
+		"a denial":          {403, `{"reason": "no_policy"}`, true},
+		"an allow":          {200, "", true},
+		"not synced yet":    {503, `{"reason": "unavailable"}`, true},
+		"Envoy, for itself": {503, `{"detail": "` + gatewayError + `"}`, false},
+		"Envoy, wordless":   {503, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := isDecision(test.status, []byte(test.body)); got != test.decided {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}

@@ -214,7 +214,14 @@ func (s *stack) unavailableToGRPC(t *testing.T, c call) {
 // gatewayErrors makes Envoy answer for itself: it finds no route, and no upstream.
 func (s *stack) gatewayErrors(t *testing.T, c call) {
 	const id = "gateway-error-1"
-	connect := s.raw(t, "CONNECT x.e2e.test:443 HTTP/1.1\r\nHost: x.e2e.test:443\r\nX-Request-Id: "+id+"\r\nConnection: close\r\n\r\n")
+	tunnel := func(host string) answer {
+		return s.raw(t, "CONNECT "+host+" HTTP/1.1\r\nHost: "+host+"\r\nX-Request-Id: "+id+"\r\nConnection: close\r\n\r\n")
+	}
+	connect := tunnel("x.e2e.test:443")
+	own, _ := tunnel("api.stairoids.com:443").jsonBody(t).(map[string]any)
+	if own["request_id"] != "req_"+id || own["error"] != "gateway_error" {
+		t.Errorf("an API with a form of its own: %v", own)
+	}
 	if err := syscall.Kill(s.pid(t, "UPSTREAM"), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

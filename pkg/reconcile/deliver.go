@@ -61,7 +61,11 @@ func (r *keys) deliver(ctx context.Context, draft *issue) (delivered, error) {
 		return delivered{}, &refusal{v1alpha1.ReasonDeliveryFailed, "no token is delivered to the namespace of the records: apply the APIKey in another one"}
 	}
 	secret := deliverySecret(key, draft)
-	defer clear(secret.Data[tokenField])
+	sent := secret.Data[tokenField]
+	defer func() {
+		clear(sent)
+		clear(secret.Data[tokenField]) // what the answer was decoded to
+	}()
 	err := r.store.client.Create(ctx, secret)
 	switch {
 	case err == nil:

@@ -2,8 +2,13 @@ package authz
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
@@ -11,6 +16,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/protobuf/proto"
+
+	"keygate.dev/keygate/api/v1alpha1"
+	"keygate.dev/keygate/hack/testbin"
+	"keygate.dev/keygate/pkg/ratelimit"
 )
 
 // browserHeader is what else comes with a request.
@@ -45,9 +54,11 @@ func BenchmarkAnswer(b *testing.B) {
 	for name, r := range map[string]*Request{
 		"allow":   request(browserHeader...),
 		"unknown": bare("GET", "/v1/me", append(browserHeader, Field{"x-api-key", "sk_x"}, Field{"x-request-id", "req-1"})...),
+		"query":   bare("GET", "/v1/me?api_key="+token, append(browserHeader, Field{"x-request-id", "req-1"})...),
+		"gRPC":    bare("POST", "/v1/stepsies", Field{"content-type", "application/grpc"}, Field{"x-api-key", token}),
 	} {
 		b.Run(name, func(b *testing.B) {
-			f := newFixture(b)
+			f := newFixtureWith(b, inQueries)
 			observer, err := newObserver(discard(), LogNone, newTestRegistry())
 			if err != nil {
 				b.Fatal(err)
@@ -81,29 +92,85 @@ func (stock) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse
 	}, nil
 }
 
-// BenchmarkCheck asks over TCP on loopback: Keygate allowing a key, and a stock
-// grpc-go server.
+// BenchmarkCheck asks over TCP on loopback: Keygate allowing a key, denying one, and
+// allowing one whose requests are counted in memory or in Redis; and a stock grpc-go
+// server.
 func BenchmarkCheck(b *testing.B) {
 	in := envoyRequest(request(browserHeader...), true)
+	keygate := func(f func(testing.TB) *fixture) func(*testing.B, net.Listener) {
+		return func(b *testing.B, lis net.Listener) {
+			serveOn(b, lis, ServerOptions{Decider: f(b).Decider, Log: discard()})
+		}
+	}
 	for name, serve := range map[string]func(*testing.B, net.Listener){
-		"keygate": func(b *testing.B, lis net.Listener) {
-			serveOn(b, lis, ServerOptions{Decider: newFixture(b).Decider, Log: discard()})
-		},
-		"stock": func(b *testing.B, lis net.Listener) {
-			server := grpc.NewServer()
-			authv3.RegisterAuthorizationServer(server, stock{})
-			served := make(chan error, 1)
-			go func() { served <- server.Serve(lis) }()
-			b.Cleanup(func() {
-				server.Stop()
-				if err := <-served; err != nil {
-					b.Error(err)
-				}
-			})
-		},
+		"keygate": keygate(newFixture),
+		"denial": keygate(func(tb testing.TB) *fixture {
+			f := newFixture(tb)
+			f.record.Scopes = nil
+			return f
+		}),
+		"limit-memory": keygate(func(tb testing.TB) *fixture {
+			memory := ratelimit.NewMemory(ratelimit.Options{})
+			tb.Cleanup(memory.Close)
+			return newCountedFixture(tb, memory)
+		}),
+		"limit-redis": keygate(func(tb testing.TB) *fixture { return newCountedFixture(tb, newRedis(tb)) }),
+		"stock":       serveStock,
 	} {
 		for load, parallel := range map[string]bool{"alone": false, "parallel": true} {
 			b.Run(name+"/"+load, func(b *testing.B) { benchmarkServer(b, in, serve, parallel) })
+		}
+	}
+}
+
+// serveStock serves the stock server.
+func serveStock(b *testing.B, lis net.Listener) {
+	server := grpc.NewServer()
+	authv3.RegisterAuthorizationServer(server, stock{})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(lis) }()
+	b.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// newCountedFixture counts the requests of the fixture's key in two windows that no
+// benchmark fills.
+func newCountedFixture(tb testing.TB, limiter Limiter) *fixture {
+	f := newFixtureWith(tb, func(spec *v1alpha1.APIKeyPolicySpec) {
+		plans(spec)
+		spec.Plans[0].Limits = []v1alpha1.Limit{limit(1_000_000_000, "1s"), limit(1_000_000_000, "1h")}
+	})
+	f.record.Plan, f.Limiter = "free", limiter
+	return f
+}
+
+// newRedis is a limiter on a Redis of its own, on a socket.
+func newRedis(tb testing.TB) *ratelimit.Redis {
+	tb.Helper()
+	program, err := testbin.Redis(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	socket := filepath.Join(tb.TempDir(), "redis.sock")
+	server := exec.Command(program, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no")
+	if err := server.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	limiter, err := ratelimit.NewRedis(ratelimit.RedisOptions{URL: "unix://" + socket, Timeout: time.Second, Log: discard()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = errors.Join(limiter.Close(), server.Process.Kill(), server.Wait()) })
+	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
+		if conn, err := net.Dial("unix", socket); err == nil {
+			_ = conn.Close()
+			return limiter
+		} else if time.Now().After(deadline) {
+			tb.Fatal(err)
 		}
 	}
 }
@@ -136,7 +203,10 @@ func benchmarkServer(b *testing.B, in *authv3.CheckRequest, serve func(*testing.
 			b.Error(err)
 		}
 	}
-	if out, err := authv3.NewAuthorizationClient(conn).Check(b.Context(), in); err != nil || out.GetOkResponse() == nil {
+	out, err := authv3.NewAuthorizationClient(conn).Check(b.Context(), in)
+	name := b.Name()
+	if err != nil || (out.GetOkResponse() == nil) != strings.Contains(name, "denial") ||
+		(len(out.GetOkResponse().GetResponseHeadersToAdd()) > 0) != strings.Contains(name, "limit") {
 		b.Fatalf("got %v, %v", out, err)
 	}
 	b.ReportAllocs()

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -209,13 +208,4 @@ func (r *keys) takeBack(ctx context.Context, key *v1alpha1.APIKey, d delivered) 
 		return nil
 	}
 	return fmt.Errorf("delete the delivery Secret: %w", err)
-}
-
-// fence is the ValidatingAdmissionPolicy that ships in config/rbac.
-const fence = "keygate-controller-secrets"
-
-// fenced reports whether the fence refused a write: the tenant made the Secret
-// something else than a delivery Secret, and it is the controller's no more.
-func fenced(err error) bool {
-	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"+fence+"'")
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -139,6 +141,82 @@ func TestFence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFenceOfAPIKeys: of an APIKey, the controller changes its own finalizer only.
+func TestFenceOfAPIKeys(t *testing.T) {
+	c := newCluster(t)
+	controller := c.as(c.server.Controller())
+	for name, test := range map[string]struct {
+		patch   string
+		allowed bool
+	}{
+		"puts its finalizer on":              {`{"metadata":{"finalizers":["example.com/other","keygate.dev/records"]}}`, true},
+		"takes its finalizer off":            {`{"metadata":{"finalizers":["example.com/other"]}}`, true},
+		"takes another's off":                {`{"metadata":{"finalizers":["keygate.dev/records"]}}`, false},
+		"takes all off":                      {`{"metadata":{"finalizers":null}}`, false},
+		"asks for more scopes":               {`{"spec":{"scopes":["read","admin"]}}`, false},
+		"brings a suspended key back":        {`{"spec":{"state":"Active"}}`, false},
+		"sets a label":                       {`{"metadata":{"labels":{"a":"b"}}}`, false},
+		"sets an annotation":                 {`{"metadata":{"annotations":{"a":"b"}}}`, false},
+		"makes something the owner":          {`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"x"}]}}`, false},
+		"its finalizer, and a scope besides": {`{"metadata":{"finalizers":["example.com/other","keygate.dev/records"]},"spec":{"scopes":["admin"]}}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.eventually(func() error { // the first may come before the policy is enforced
+				key := c.newKey("", state(v1alpha1.StateSuspended))
+				key.GenerateName, key.Finalizers = "key-", []string{"example.com/other"}
+				err := controller.Patch(t.Context(), c.apply(key), mergePatch(test.patch))
+				if test.allowed != (err == nil) || err != nil && !apierrors.IsForbidden(err) {
+					return fmt.Errorf("got %v", err)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// TestUnfenced: a controller that nothing keeps from tenants' Secrets does not start.
+func TestUnfenced(t *testing.T) {
+	c := newCluster(t)
+	options := Options{Config: c.server.Config, Log: slog.New(slog.DiscardHandler), fenceWithin: time.Second}
+	if _, err := New(t.Context(), options); !errors.Is(err, errUnfenced) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want %v", err, errUnfenced)
+	}
+	options.Config, options.KeysNamespace = c.server.Controller(), c.namespace
+	if _, err := New(t.Context(), options); err == nil || !strings.Contains(err.Error(), "keeps this controller out of the namespace "+c.namespace) {
+		t.Errorf("another keys namespace: got %v", err)
+	}
+	list := &corev1.SecretList{}
+	must(t, c.admin.List(t.Context(), list, client.InNamespace(systemNamespace)))
+	if len(list.Items) > 0 {
+		t.Errorf("%d Secrets were made", len(list.Items))
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := awaitFence(ended, c.admin, keysNamespace, time.Hour); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+// late is a client that the fence does not know at first.
+type late struct {
+	client.Client
+	admin client.Client
+	tries int
+}
+
+func (l *late) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+	if l.tries--; l.tries >= 0 {
+		return l.admin.Create(ctx, o, opts...)
+	}
+	return l.Client.Create(ctx, o, opts...)
+}
+
+// A fence that was just put up is waited for.
+func TestFenceIsAwaited(t *testing.T) {
+	c := newCluster(t)
+	must(t, awaitFence(t.Context(), &late{c.as(c.server.Controller()), c.admin, 2}, keysNamespace, patience))
 }
 
 // as is a client under another identity.

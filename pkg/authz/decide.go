@@ -168,7 +168,7 @@ func (d *Decider) find(ctx context.Context, digests []apikey.Digest, v *Verdict)
 			return ""
 		}
 	}
-	if failed != "" && ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return DetailCancelled
 	}
 	return failed

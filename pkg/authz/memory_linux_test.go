@@ -344,21 +344,35 @@ func inSignalFrame(memory []byte) bool {
 // isHex reports whether c is a lower-case hex digit.
 func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }
 
-// TestBurnStack: what a function left on the stack is there until it is burned.
+// TestBurnStack: what a function left on the stack is there until it is burned, and
+// computing digests burns it.
 func TestBurnStack(t *testing.T) {
 	memory, err := os.Open("/proc/self/mem")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = memory.Close() }()
-	done := make(chan [2]int)
+	d, r := &Decider{Keys: litteringKeys{}}, &Request{}
+	done := make(chan [3]int)
 	go func() { // a stack that nothing else has used
 		below := make([]byte, burnSize)
-		done <- [2]int{leftBehind(memory, below, func() {}), leftBehind(memory, below, burnStack)}
+		done <- [3]int{
+			leftBehind(memory, below, litter),
+			leftBehind(memory, below, func() { litter(); burnStack() }),
+			leftBehind(memory, below, func() { d.digest(r, nil) }),
+		}
 	}()
-	if got := <-done; got[0] == 0 || got[1] != 0 {
-		t.Errorf("%d traces are left, and %d after burning, want some and none", got[0], got[1])
+	if got := <-done; got[0] <= 0 || got[1] != 0 || got[2] != 0 {
+		t.Errorf("%d traces are left, %d after burning, %d by digests; want some, none and none", got[0], got[1], got[2])
 	}
+}
+
+// litteringKeys leave traces of the tokens they see.
+type litteringKeys struct{ Keys }
+
+func (litteringKeys) Digests(dst []apikey.Digest, _ []byte) []apikey.Digest {
+	litter()
+	return dst
 }
 
 // trace is what litter leaves.
@@ -375,15 +389,14 @@ func litter() {
 	runtime.KeepAlive(&room)
 }
 
-// leftBehind counts the traces that litter leaves on the stack, after then was
-// called. below is room for the stack below this function.
+// leftBehind counts the traces that a step leaves on the stack. below is room for
+// the stack below this function.
 //
 //go:noinline
-func leftBehind(memory *os.File, below []byte, then func()) int {
+func leftBehind(memory *os.File, below []byte, step func()) int {
 	here := 0
-	litter() // grows the stack
-	litter()
-	then()
+	burnStack() // grows the stack
+	step()
 	at := int64(uintptr(unsafe.Pointer(&here))) - int64(len(below))
 	if _, err := memory.ReadAt(below, at); err != nil {
 		return -1

@@ -66,7 +66,7 @@ func Compile(src *Source) (*Policy, error) {
 	}
 	p.denials = denials.byReason()
 	p.routes = (&ruleCompiler{spec: spec, scopes: &p.scopes, plans: &p.plans, denials: denials, found: found}).compile()
-	if denials.spent > maxRendered {
+	if denials.full() {
 		found.add(field.NewPath("spec", "errors", "bodies"), "with every rule's message in its place the bodies have more than %d KiB: shorten them, or the messages", maxRendered>>10)
 	}
 	if err := found.err(); err != nil {

@@ -134,13 +134,17 @@ func (d *denials) body(o *outcome, from rendering) *body {
 	}
 	from.keepMentioned(chosen)
 	made, ok := d.rendered[from]
-	if !ok && d.spent <= maxRendered {
+	if !ok && !d.full() {
 		made = newBody(chosen, known, o.reason)
 		d.rendered[from] = made
 		d.spent += made.size()
 	}
 	return made
 }
+
+// full reports whether more was rendered than a policy may have. What is not rendered
+// then is no body, and the policy is refused.
+func (d *denials) full() bool { return d.spent > maxRendered }
 
 // keepMentioned forgets what makes no difference to a body.
 func (r *rendering) keepMentioned(chosen *element) {

@@ -49,6 +49,25 @@ func TestRenderedBodiesAreBounded(t *testing.T) {
 	}
 }
 
+// TestRulesShareBodies: a body in which nothing is a rule's own is rendered once,
+// however many rules there are and whatever they say.
+func TestRulesShareBodies(t *testing.T) {
+	src := manyMessages(128, 0, 512)
+	src.Spec.Errors.Bodies["403"] = apiextensionsv1.JSON{Raw: []byte(`"{requestId}` + strings.Repeat("a", 15<<10) + `"`)}
+	if _, err := Compile(src); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRenderedBodiesMayFillTheirBound: the last byte is still in.
+func TestRenderedBodiesMayFillTheirBound(t *testing.T) {
+	for spent, want := range map[int]bool{0: false, maxRendered: false, maxRendered + 1: true} {
+		if got := (&denials{spent: spent}).full(); got != want {
+			t.Errorf("full with %d bytes: %v", spent, got)
+		}
+	}
+}
+
 // TestIdentityHeadersAreNotTheRequestID: the request id would be the caller's name.
 func TestIdentityHeadersAreNotTheRequestID(t *testing.T) {
 	src := manyMessages(1, 1, 10)

@@ -33,7 +33,7 @@ type Controller struct {
 
 // New reads the root Secret, makes it on the very first start, and sets everything
 // up. It returns an error that says how to restore a root Secret that is gone while
-// records exist.
+// records exist, and one where no admission policy keeps it from tenants' Secrets.
 func New(ctx context.Context, options Options) (*Controller, error) {
 	o, err := options.withDefaults()
 	if err != nil {
@@ -104,12 +104,16 @@ func (c *Controller) prepareAgain(ctx context.Context) (manager.Manager, error) 
 	}
 }
 
-// prepare reads the root Secret and sets up a manager on it.
+// prepare reads the root Secret and sets up a manager on it, once it is sure that
+// tenants' Secrets are out of the controller's reach.
 func (c *Controller) prepare(ctx context.Context) (manager.Manager, error) {
 	o := c.options
 	live, err := client.New(o.Config, client.Options{Scheme: c.scheme})
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
+	}
+	if err := awaitFence(ctx, live, o.KeysNamespace, o.fenceWithin); err != nil {
+		return nil, err
 	}
 	root, err := (&rootStore{o.wrap(live), o.SystemNamespace, o.KeysNamespace}).load(ctx)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -61,7 +60,11 @@ func (r *keys) deliver(ctx context.Context, draft *issue) (delivered, error) {
 		return delivered{}, &refusal{v1alpha1.ReasonDeliveryFailed, "no token is delivered to the namespace of the records: apply the APIKey in another one"}
 	}
 	secret := deliverySecret(key, draft)
-	defer clear(secret.Data[tokenField])
+	sent := secret.Data[tokenField]
+	defer func() {
+		clear(sent)
+		clear(secret.Data[tokenField]) // what the answer was decoded to
+	}()
 	err := r.store.client.Create(ctx, secret)
 	switch {
 	case err == nil:
@@ -205,13 +208,4 @@ func (r *keys) takeBack(ctx context.Context, key *v1alpha1.APIKey, d delivered) 
 		return nil
 	}
 	return fmt.Errorf("delete the delivery Secret: %w", err)
-}
-
-// fence is the ValidatingAdmissionPolicy that ships in config/rbac.
-const fence = "keygate-controller-secrets"
-
-// fenced reports whether the fence refused a write: the tenant made the Secret
-// something else than a delivery Secret, and it is the controller's no more.
-func fenced(err error) bool {
-	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"+fence+"'")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -137,6 +138,39 @@ func TestFence(t *testing.T) {
 			if err != nil && !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) {
 				t.Errorf("refused by something else: %v", err)
 			}
+		})
+	}
+}
+
+// TestFenceOfAPIKeys: of an APIKey, the controller changes its own finalizer only.
+func TestFenceOfAPIKeys(t *testing.T) {
+	c := newCluster(t)
+	controller := c.as(c.server.Controller())
+	for name, test := range map[string]struct {
+		patch   string
+		allowed bool
+	}{
+		"puts its finalizer on":              {`{"metadata":{"finalizers":["example.com/other","keygate.dev/records"]}}`, true},
+		"takes its finalizer off":            {`{"metadata":{"finalizers":["example.com/other"]}}`, true},
+		"takes another's off":                {`{"metadata":{"finalizers":["keygate.dev/records"]}}`, false},
+		"takes all off":                      {`{"metadata":{"finalizers":null}}`, false},
+		"asks for more scopes":               {`{"spec":{"scopes":["read","admin"]}}`, false},
+		"brings a suspended key back":        {`{"spec":{"state":"Active"}}`, false},
+		"sets a label":                       {`{"metadata":{"labels":{"a":"b"}}}`, false},
+		"sets an annotation":                 {`{"metadata":{"annotations":{"a":"b"}}}`, false},
+		"makes something the owner":          {`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"x"}]}}`, false},
+		"its finalizer, and a scope besides": {`{"metadata":{"finalizers":["example.com/other","keygate.dev/records"]},"spec":{"scopes":["admin"]}}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.eventually(func() error { // the first may come before the policy is enforced
+				key := c.newKey("", state(v1alpha1.StateSuspended))
+				key.GenerateName, key.Finalizers = "key-", []string{"example.com/other"}
+				err := controller.Patch(t.Context(), c.apply(key), mergePatch(test.patch))
+				if test.allowed != (err == nil) || err != nil && !apierrors.IsForbidden(err) {
+					return fmt.Errorf("got %v", err)
+				}
+				return nil
+			})
 		})
 	}
 }

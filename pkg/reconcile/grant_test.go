@@ -1,12 +1,17 @@
 package reconcile
 
 import (
+	"context"
+	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"keygate.dev/keygate/api/v1alpha1"
 	"keygate.dev/keygate/pkg/apikey"
@@ -27,6 +32,52 @@ func TestGrantByLabel(t *testing.T) {
 	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
 	c.recordBecomes(key, inState(apikey.Active))
 	must(t, c.oneLiveToken(key))
+}
+
+// blind is a client whose cache has not heard of namespaces.
+type blind struct {
+	client.Client
+	asked *atomic.Int32
+	// sees ends it.
+	sees *atomic.Bool
+}
+
+func (b blind) Get(ctx context.Context, name client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	if _, namespace := o.(*metav1.PartialObjectMetadata); namespace && !b.sees.Load() {
+		b.asked.Add(1)
+		return apierrors.NewNotFound(corev1.Resource("namespaces"), name.Name)
+	}
+	return b.Client.Get(ctx, name, o, opts...)
+}
+
+// A namespace whose labels are not known yet is not one without labels: selectors may
+// ask for just that.
+func TestUnknownNamespace(t *testing.T) {
+	c := newCluster(t)
+	asked, sees := &atomic.Int32{}, &atomic.Bool{}
+	stop := c.start()
+	c.patch(c.policy, `{"spec":{"grants":[{"namespaces":{"from":"Selector","selector":{"matchExpressions":[{"key":"tenant","operator":"DoesNotExist"}]}}}]}}`)
+	c.eventually(func() error { return c.inForce(2) })
+	stop()
+	c.start(func(o *Options) {
+		o.wrap = func(inner client.Client) client.Client { return blind{inner, asked, sees} }
+	})
+	key := c.apply(c.newKey("early")).(*v1alpha1.APIKey)
+	c.eventually(func() error {
+		if asked.Load() < 2 {
+			return errors.New("it does not look again")
+		}
+		return nil
+	})
+	must(t, c.get(key))
+	if len(key.Status.Conditions) > 0 {
+		t.Errorf("it is judged: %+v", key.Status.Conditions)
+	}
+	sees.Store(true)
+	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonPolicyNotFound)
+	if records := c.records(string(key.UID)); len(records) > 0 {
+		t.Errorf("%d records", len(records))
+	}
 }
 
 // A policy that narrows what it grants cuts the keys that were issued, and says so.

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -47,6 +48,9 @@ func (r *keys) observe(ctx context.Context, key *v1alpha1.APIKey) (*world, error
 	}
 	if err := r.observeNamed(ctx, w); err != nil {
 		return nil, err
+	}
+	if !key.DeletionTimestamp.IsZero() {
+		return w, nil // whatever the policy says
 	}
 	return w, r.observePolicy(ctx, w)
 }
@@ -108,7 +112,8 @@ func (r *keys) observePolicy(ctx context.Context, w *world) (err error) {
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	err = r.store.client.Get(ctx, client.ObjectKey{Name: w.key.Namespace}, namespace)
 	if apierrors.IsNotFound(err) {
-		return nil // a namespace without labels is granted the least
+		// The cache has not heard of it yet. To be without labels is what some selectors ask for.
+		return fmt.Errorf("%w: the namespace is not known yet", errLostRace)
 	}
 	w.labels = namespace.Labels
 	return err

@@ -52,9 +52,11 @@ type Options struct {
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 
-	// recoverAfter and lease, 0 for the defaults, and wrap, nil for none, are for tests.
+	// recoverAfter, lease and fenceWithin, 0 for the defaults, and wrap, nil for none,
+	// are for tests.
 	recoverAfter time.Duration
 	lease        time.Duration
+	fenceWithin  time.Duration
 	wrap         func(client.Client) client.Client
 }
 
@@ -95,6 +97,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.lease == 0 {
 		o.lease = defaultLease
+	}
+	if o.fenceWithin == 0 {
+		o.fenceWithin = defaultFenceWithin
 	}
 	if o.wrap == nil {
 		o.wrap = func(c client.Client) client.Client { return c }

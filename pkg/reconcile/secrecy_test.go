@@ -98,6 +98,36 @@ func TestTokenIsNowhereElse(t *testing.T) {
 	}
 }
 
+// echo is a client to which the API server answers with what it was sent.
+type echo struct {
+	client.Client
+	tokens [][]byte
+}
+
+func (e *echo) Create(_ context.Context, o client.Object, _ ...client.CreateOption) error {
+	secret := o.(*corev1.Secret)
+	e.tokens = append(e.tokens, secret.Data[tokenField])
+	secret.Data = map[string][]byte{tokenField: bytes.Clone(secret.Data[tokenField])}
+	e.tokens = append(e.tokens, secret.Data[tokenField])
+	return nil
+}
+
+// What was sent is cleared once it is delivered, and what came back.
+func TestDeliveryIsCleared(t *testing.T) {
+	answers := &echo{}
+	r := &keys{store: &store{client: answers, namespace: keysNamespace}}
+	_, err := r.deliver(t.Context(), &issue{world: &world{facts: facts{key: aKey()}}, token: []byte("token"), record: aRecord(1)})
+	must(t, err)
+	if len(answers.tokens) != 2 {
+		t.Fatalf("%d copies", len(answers.tokens))
+	}
+	for i, token := range answers.tokens {
+		if len(token) != len("token") || len(bytes.Trim(token, "\x00")) > 0 {
+			t.Errorf("copy %d is %q", i, token)
+		}
+	}
+}
+
 // failing is a client whose writes of records fail as long as it is told to.
 type failing struct {
 	client.Client

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -85,12 +86,58 @@ func (s *stack) apply(tb testing.TB, namespace, name, spec string) {
 	}
 }
 
-// key applies an APIKey, waits until it is ready and returns its token.
+// key applies an APIKey, waits until it is ready and known to every extauthz, and
+// returns its token.
 func (s *stack) key(tb testing.TB, namespace, name, spec string) string {
 	tb.Helper()
 	s.apply(tb, namespace, name, spec)
 	s.wait(tb, s.keys(namespace), name, "Ready", "True", "Active")
+	s.settle(tb)
 	return s.token(tb, namespace, name)
+}
+
+// settle waits until every extauthz has seen all that was written to the keys
+// namespace before: a watch tells of things in their order, so that a Secret which
+// is counted as none of Keygate's comes after them.
+func (s *stack) settle(tb testing.TB) {
+	tb.Helper()
+	before := map[string]float64{}
+	for name := range s.vars {
+		if name == "METRICS" || strings.HasPrefix(name, "METRICS_") {
+			before[name] = s.strangers(tb, name)
+		}
+	}
+	secrets := s.kube.CoreV1().Secrets(keysNamespace)
+	marker, err := secrets.Create(context.Background(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{GenerateName: "marker-"}}, metav1.CreateOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for name, count := range before {
+		eventually(tb, func() string {
+			if s.strangers(tb, name) == count {
+				return "extauthz of " + name + " lags behind"
+			}
+			return ""
+		})
+	}
+	if err := secrets.Delete(context.Background(), marker.Name, metav1.DeleteOptions{}); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// strangers is how many Secrets one extauthz has counted as none of Keygate's.
+func (s *stack) strangers(tb testing.TB, metrics string) (sum float64) {
+	tb.Helper()
+	for line := range strings.Lines(get(tb, s.vars[metrics]+"/metrics")) {
+		if fields := strings.Fields(line); strings.HasPrefix(line, "keygate_store_rejected_objects_total{") && strings.Contains(line, `reason="type"`) {
+			count, err := strconv.ParseFloat(fields[len(fields)-1], 64)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			sum += count
+		}
+	}
+	return sum
 }
 
 // token reads a delivery Secret.

@@ -217,10 +217,12 @@ func (c *cluster) patch(o client.Object, patch string) {
 	must(c.TB, c.admin.Patch(c.Context(), o, mergePatch(patch)))
 }
 
-// poke makes the controller look at an object again.
+// poke makes the controller look at an object again. One that is gone by then was
+// looked at without.
 func (c *cluster) poke(o client.Object) {
 	c.Helper()
-	c.patch(o, fmt.Sprintf(`{"metadata":{"annotations":{"poked":%q}}}`, time.Now().Format(time.RFC3339Nano)))
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{"poked":%q}}}`, time.Now().Format(time.RFC3339Nano))
+	must(c.TB, client.IgnoreNotFound(c.admin.Patch(c.Context(), o, mergePatch(patch))))
 }
 
 // becomes waits until a condition has a reason.

@@ -49,6 +49,7 @@ func TestDecideMalformed(t *testing.T) {
 		"tilde in the query":         {target("/v1/stepsies?!~"), allowed},
 		"another :path":              {with(Field{":path", "/v1/stepsies"}), malformed(DetailPath)},
 		"two hosts joined":           {host("api.stepsies.com,api.stepsies.com"), malformed(DetailHost)},
+		"an :authority of its own":   {host("api.stepsies.com", Field{":authority", "api.tripsies.com"}), malformed(DetailHost)},
 		"another :authority":         {with(Field{":authority", "api.tripsies.com"}), malformed(DetailHost)},
 		"another host":               {with(Field{"host", "api.tripsies.com"}), malformed(DetailHost)},
 		"the same host":              {with(Field{"host", "api.stepsies.com"}), allowed},

@@ -67,7 +67,8 @@ func indent(text string) string {
 	return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ") + "\n"
 }
 
-// policy applies an APIKeyPolicy and waits until it is accepted.
+// policy applies an APIKeyPolicy and waits until it is accepted and known to every
+// extauthz.
 func (s *stack) policy(tb testing.TB, namespace, name, spec string) {
 	tb.Helper()
 	if _, err := s.policies(namespace).Apply(context.Background(), name, object(tb, "APIKeyPolicy", name, spec),
@@ -75,6 +76,7 @@ func (s *stack) policy(tb testing.TB, namespace, name, spec string) {
 		tb.Fatal(err)
 	}
 	s.wait(tb, s.policies(namespace), name, "Accepted", "True", "")
+	s.settle(tb)
 }
 
 // apply applies an APIKey and does not wait.

@@ -47,9 +47,10 @@ func (s *stack) do(tb testing.TB, c call) answer {
 }
 
 func (s *stack) try(c call) (answer, error) {
-	client, base := s.plain, s.vars["GATEWAY"]
+	g := s.gateway.Load()
+	client, base := g.plain, g.plainURL
 	if c.secure {
-		client, base = s.secure, s.vars["GATEWAY_TLS"]
+		client, base = g.secure, g.secureURL
 	}
 	if c.method == "" {
 		c.method = http.MethodGet

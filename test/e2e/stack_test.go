@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,8 +37,14 @@ type stack struct {
 	config  *rest.Config
 	kube    *kubernetes.Clientset
 	dynamic *dynamic.DynamicClient
-	// plain and secure are clients of Envoy's two listeners, over HTTP/1.1.
-	plain, secure *http.Client
+	// gateway is Envoy, which load goes on to while a component is restarted.
+	gateway atomic.Pointer[gateway]
+}
+
+// gateway is Envoy's two listeners, each with a client: HTTP/1.1, and HTTP/2 over TLS.
+type gateway struct {
+	plain, secure       *http.Client
+	plainURL, secureURL string
 }
 
 // shared is the stack that all tests but the destructive ones use.
@@ -176,10 +183,14 @@ func (s *stack) connect() error {
 	if !roots.AppendCertsFromPEM(ca) {
 		return fmt.Errorf("no certificate in %s", s.vars["GATEWAY_CA"])
 	}
-	s.plain = &http.Client{Timeout: patience, CheckRedirect: noRedirects, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
-	s.secure = &http.Client{Timeout: patience, CheckRedirect: noRedirects, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true,
-	}}
+	s.gateway.Store(&gateway{
+		plain: &http.Client{Timeout: patience, CheckRedirect: noRedirects, Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
+		secure: &http.Client{Timeout: patience, CheckRedirect: noRedirects, Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true,
+		}},
+		plainURL:  s.vars["GATEWAY"],
+		secureURL: s.vars["GATEWAY_TLS"],
+	})
 	return nil
 }
 

@@ -15,6 +15,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
+// +kubebuilder:printcolumn:name="Last Used",type=date,JSONPath=`.status.lastUsedAt`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Name",type=string,priority=1,JSONPath=`.spec.displayName`
 // +kubebuilder:printcolumn:name="Environment",type=string,priority=1,JSONPath=`.status.environment`
@@ -45,6 +46,11 @@ type APIKeyList struct {
 // +kubebuilder:validation:XValidation:rule="has(self.environment) == has(oldSelf.environment) && (!has(self.environment) || self.environment == oldSelf.environment)",message="environment is immutable: apply a new APIKey for another environment"
 // +kubebuilder:validation:XValidation:rule="has(self.delivery.secretName) == has(oldSelf.delivery.secretName) && (!has(self.delivery.secretName) || self.delivery.secretName == oldSelf.delivery.secretName)",message="delivery.secretName is immutable: apply a new APIKey to deliver elsewhere"
 // +kubebuilder:validation:XValidation:rule="oldSelf.state != 'Revoked' || self.state == 'Revoked'",fieldPath=".state",message="a revoked key cannot be reinstated: apply a new APIKey"
+// +kubebuilder:validation:XValidation:rule="(has(self.rotation) ? self.rotation.serial : 1) >= (has(oldSelf.rotation) ? oldSelf.rotation.serial : 1)",fieldPath=".rotation",message="rotation.serial only goes up: raise it to rotate; to end an old token now, set rotation.overlap to 0s"
+// +kubebuilder:validation:XValidation:rule="!has(self.rotation) || !has(self.rotation.every) || self.delivery.retain == 'Keep'",fieldPath=".rotation",message="rotation.every needs delivery.retain: Keep: with Once, nobody would learn of the new token and callers would be cut off"
+// +kubebuilder:validation:XValidation:rule="has(self.sha256) == has(oldSelf.sha256) && (!has(self.sha256) || self.sha256 == oldSelf.sha256)",message="sha256 is immutable: apply a new APIKey for another key"
+// +kubebuilder:validation:XValidation:rule="!has(self.sha256) || !has(self.rotation)",fieldPath=".rotation",message="a key that was made elsewhere is rotated there: register the new one as a second APIKey, then revoke this one"
+// +kubebuilder:validation:XValidation:rule="!has(self.sha256) || !(has(self.delivery.secretName) || has(self.delivery.ttl) || has(self.delivery.envVar) || self.delivery.retain == 'Keep')",fieldPath=".delivery",message="a key that was made elsewhere is not delivered: take delivery out, or sha256"
 type APIKeySpec struct {
 	// policyRef names the APIKeyPolicy that the key is for. Immutable.
 	// +required
@@ -90,10 +96,32 @@ type APIKeySpec struct {
 	// +kubebuilder:default=Active
 	State KeyState `json:"state,omitempty"`
 
+	// rotation replaces the token by a new one, while the old one works on for a while.
+	// +optional
+	Rotation *Rotation `json:"rotation,omitempty"`
+
 	// delivery says how the token is handed over.
 	// +optional
 	// +kubebuilder:default={retain: Once}
 	Delivery Delivery `json:"delivery,omitempty"`
+
+	// sha256 registers a key that was made elsewhere, by the SHA-256 of its text, 64
+	// lower-case hex digits: nothing is minted or delivered, and the key itself never
+	// enters the cluster. It excludes rotation and delivery. Immutable. Keygate cannot
+	// see how random such a key is: use 128 bits or more.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	SHA256 string `json:"sha256,omitempty"`
+
+	// allowedCIDRs are the networks that the key may be used from, such as
+	// "203.0.113.0/24" or "2001:db8::/32": from elsewhere, callers are turned away.
+	// Which address a caller has is what extauthz is told to go by. Absent: everywhere.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	AllowedCIDRs []CIDR `json:"allowedCIDRs,omitempty"`
 
 	// metadata is passed on, as asserted by the key's holder, to Envoy's dynamic
 	// metadata: at most 32 entries.
@@ -140,6 +168,46 @@ const (
 // +kubebuilder:validation:Pattern=`^[!#-\[\]-~]+$`
 type ScopeName string
 
+// Rotation says when the token is replaced by a new one, and how long the old one
+// works on.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.every) || !self.every.matches('[1-9]') || duration(has(self.overlap) && self.overlap.matches('[0-9]') ? self.overlap : '24h') <= duration(self.every)",fieldPath=".overlap",message="overlap (24h where absent) must not be longer than every"
+type Rotation struct {
+	// serial is raised to rotate now: a new token is minted and delivered, and the old
+	// one works on for overlap. It never goes down.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000000
+	Serial int64 `json:"serial,omitempty"`
+
+	// every is after how long the token is replaced without being asked, such as
+	// "2160h" for 90 days, at least 10s. It needs delivery.retain: Keep.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]') && duration(self) >= duration('10s')",message="every must be a duration of at least 10s, such as 2160h"
+	Every *metav1.Duration `json:"every,omitempty"`
+
+	// overlap is how long the old token works on after the new one was delivered, such
+	// as "24h". It can be changed during an overlap; "0s" ends the old token at once, for
+	// good. Default: 24h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('[0-9]')",message="overlap must be a duration, such as 24h or 0s"
+	Overlap *metav1.Duration `json:"overlap,omitempty"`
+}
+
+// CIDR is a network in CIDR notation (RFC 4632, RFC 4291) without host bits.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=43
+// +kubebuilder:validation:XValidation:rule="isCIDR(self) && cidr(self) == cidr(self).masked()",message="must be a network in CIDR notation without host bits, such as 203.0.113.0/24"
+type CIDR string
+
 // MetadataValue is one value of an APIKey's metadata.
 //
 // +kubebuilder:validation:MaxLength=256
@@ -149,8 +217,10 @@ type MetadataValue string
 //
 // +kubebuilder:validation:XValidation:rule="self.retain != 'Keep' || !has(self.ttl)",fieldPath=".ttl",message="ttl is for retain: Once; a kept Secret stays until the APIKey is deleted"
 type Delivery struct {
-	// secretName is the Secret, in the APIKey's namespace, that the token is put
-	// in (type keygate.dev/token, data.token). Default: the APIKey's name. Immutable.
+	// secretName is the Secret, in the APIKey's namespace, that the token is put in
+	// (type keygate.dev/token): data.token is the token, data.authorization the header
+	// line that carries it, such as "Authorization: Bearer sk_…", where the policy takes
+	// keys in a header. Default: the APIKey's name. Immutable.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -162,6 +232,14 @@ type Delivery struct {
 	// +optional
 	// +kubebuilder:default=Once
 	Retain RetainPolicy `json:"retain,omitempty"`
+
+	// envVar, such as STEPSIES_API_KEY, adds data[".env"] to the Secret, a line
+	// "STEPSIES_API_KEY=sk_…" as .env files have it. A change counts from the next token
+	// on.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_]*$`
+	EnvVar string `json:"envVar,omitempty"`
 
 	// ttl is how long an uncollected Secret is kept with retain: Once, such as
 	// "24h" or "1h30m", at least a second. Default: 24h.
@@ -185,14 +263,18 @@ const (
 )
 
 // APIKeyStatus is what is in force. The controller rebuilds it from its records
-// whenever it differs.
+// whenever it differs; lastUsedAt and usage are extauthz's own, and only go forward.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.lastUsedAt) || !has(oldSelf.lastUsedAt) || self.lastUsedAt >= oldSelf.lastUsedAt",fieldPath=".lastUsedAt",message="lastUsedAt only goes forward"
+// +kubebuilder:validation:XValidation:rule="!has(self.usage) || !has(oldSelf.usage) || self.usage.all(id, !(id in oldSelf.usage) || self.usage[id] >= oldSelf.usage[id])",fieldPath=".usage",message="usage only goes forward"
 type APIKeyStatus struct {
 	// observedGeneration is the metadata.generation that this status speaks of.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready (callers are let in) and Delivered (the token was handed over).
+	// conditions: Ready (callers are let in), Delivered (the token was handed over),
+	// ExpiringSoon and RotatingSoon.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -223,6 +305,20 @@ type APIKeyStatus struct {
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
+	// nextRotationAt is when the token is replaced by itself, with spec.rotation.every.
+	// +optional
+	NextRotationAt *metav1.Time `json:"nextRotationAt,omitempty"`
+
+	// lastUsedAt is when a caller was last let in with any of the tokens, to the minute.
+	// +optional
+	LastUsedAt *metav1.Time `json:"lastUsedAt,omitempty"`
+
+	// usage is when a caller was last let in with each token, to the minute, by the id
+	// of the token (as in keys).
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	Usage map[string]metav1.Time `json:"usage,omitempty"`
+
 	// keys are the tokens issued for this APIKey, newest first.
 	// +optional
 	// +listType=map
@@ -248,7 +344,8 @@ type IssuedKey struct {
 	// +kubebuilder:validation:Minimum=0
 	Serial int64 `json:"serial,omitempty"`
 
-	// state is Pending, Active, Suspended, Revoked or NotGranted.
+	// state is Pending, Active, Suspended, NotGranted, Rotated (the overlap with its
+	// successor is over) or Revoked.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	State string `json:"state,omitempty"`

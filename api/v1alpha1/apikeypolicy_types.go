@@ -303,6 +303,20 @@ type Grant struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	Plans []PlanName `json:"plans,omitempty"`
+
+	// maxTTL is the longest life of a token, such as "2160h": the grant is for keys alone
+	// whose expiresAt is at most that long after their token was issued. It implies
+	// requireExpiry. Absent: any.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="maxTTL must be a duration of at least a second, such as 2160h"
+	MaxTTL *metav1.Duration `json:"maxTTL,omitempty"`
+
+	// requireExpiry: the grant is for keys alone that have an expiresAt.
+	// +optional
+	RequireExpiry bool `json:"requireExpiry,omitempty"`
 }
 
 // GrantNamespaces selects namespaces.

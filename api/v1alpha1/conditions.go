@@ -7,6 +7,11 @@ const (
 	// ConditionDelivered of an APIKey is True once its token was put into the
 	// delivery Secret, and stays so after the Secret is gone.
 	ConditionDelivered = "Delivered"
+	// ConditionExpiringSoon of an APIKey is True in the time before its expiresAt.
+	ConditionExpiringSoon = "ExpiringSoon"
+	// ConditionRotatingSoon of an APIKey with rotation.every is True in the time before
+	// its token is replaced by itself.
+	ConditionRotatingSoon = "RotatingSoon"
 	// ConditionAccepted of an APIKeyPolicy is True while its newest spec is the
 	// one that requests are judged by.
 	ConditionAccepted = "Accepted"
@@ -40,6 +45,11 @@ const (
 	// ReasonPlanNotGranted: the plan is not declared, not granted, or not to be chosen
 	// in the key's environment.
 	ReasonPlanNotGranted = "PlanNotGranted"
+	// ReasonLifetimeNotGranted: the policy grants no keys that live as long.
+	ReasonLifetimeNotGranted = "LifetimeNotGranted"
+	// ReasonDuplicateKey: another APIKey has the key of this sha256, or had it when it
+	// was revoked.
+	ReasonDuplicateKey = "DuplicateKey"
 	// ReasonDeliveryConflict: the delivery Secret's name is taken by a Secret that
 	// this APIKey does not own.
 	ReasonDeliveryConflict = "DeliveryConflict"

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 )
 
@@ -24,12 +25,14 @@ const (
 	Revoked State = "Revoked"
 	// NotGranted: the policy no longer grants what the key needs.
 	NotGranted State = "NotGranted"
+	// Rotated: turned away for good, because the overlap with its successor is over.
+	Rotated State = "Rotated"
 )
 
 // valid reports whether s is one of the states above.
 func (s State) valid() bool {
 	switch s {
-	case Pending, Active, Suspended, Revoked, NotGranted:
+	case Pending, Active, Suspended, Revoked, NotGranted, Rotated:
 		return true
 	}
 	return false
@@ -53,6 +56,9 @@ type Record struct {
 	Owner Ref `json:"owner"`
 	// Serial counts the owner's tokens from 1.
 	Serial int64 `json:"serial"`
+	// Rotation is the owner's spec.rotation.serial that the key was minted for; 0: it
+	// was not minted.
+	Rotation int64 `json:"rotation,omitempty"`
 	// Policy that the key is good for.
 	Policy Ref `json:"policy"`
 	// Environment of the policy that the key belongs to.
@@ -61,8 +67,11 @@ type Record struct {
 	Scopes []string `json:"scopes,omitempty"`
 	// Plan in force; "": none.
 	Plan string `json:"plan,omitempty"`
-	// ExpiresAt is when the key stops working; nil: never.
+	// ExpiresAt is when the key stops working; nil: never. Of a key that has a
+	// successor, it is the end of their overlap, if that comes first.
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	// AllowedCIDRs are the networks that the key may be used from; none: everywhere.
+	AllowedCIDRs []netip.Prefix `json:"allowedCIDRs,omitempty"`
 	// State of the key.
 	State State `json:"state"`
 	// Metadata as asserted by the owner.

@@ -1,11 +1,13 @@
 package apikey
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // record is a record with every member set.
@@ -19,6 +21,7 @@ func record() *Record {
 		Metadata: map[string]string{"team": "a"},
 		Hint:     "sk_ab12…", IssuedAt: at, DeliveredAt: &at, DeliveryUID: "uid-3", HandedOver: true,
 		RetiredAt: &at, Revision: 7,
+		Rotation: 2, AllowedCIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
 	}
 }
 
@@ -31,7 +34,7 @@ func TestRecordReadsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(record(), got); diff != "" {
+	if diff := cmp.Diff(record(), got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -56,7 +59,7 @@ func TestRecordRefuses(t *testing.T) {
 			}
 		})
 	}
-	for name, state := range map[string]State{"pending": Pending, "active": Active, "suspended": Suspended, "revoked": Revoked, "not granted": NotGranted} {
+	for name, state := range map[string]State{"pending": Pending, "active": Active, "suspended": Suspended, "revoked": Revoked, "not granted": NotGranted, "rotated": Rotated} {
 		r := record()
 		r.State = state
 		if err := r.Validate(); err != nil {
@@ -75,10 +78,11 @@ func TestParseRecordRefuses(t *testing.T) {
 		"null":             "null",
 		"no record":        "{}",
 		"a list":           "[]",
-		"unknown field":    strings.Replace(string(good), `{`, `{"allowedCIDRs":["10.0.0.0/8"],`, 1),
+		"unknown field":    strings.Replace(string(good), `{`, `{"allowedHosts":["10.0.0.0/8"],`, 1),
 		"something behind": string(good) + "{}",
 		"cut":              string(good[:len(good)-1]),
 		"a bad digest":     strings.Replace(string(good), `"digest":"0`, `"digest":"x`, 1),
+		"a bad network":    strings.Replace(string(good), `203.0.113.0/24`, `203.0.113.0`, 1),
 		"a bad time":       strings.Replace(string(good), `2026-01-02T`, `2026-01-02t`, 1),
 	} {
 		t.Run(name, func(t *testing.T) {

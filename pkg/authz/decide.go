@@ -203,6 +203,8 @@ func stateDetail(state apikey.State) Detail {
 		return DetailRevoked
 	case apikey.NotGranted:
 		return DetailNotGranted
+	case apikey.Rotated:
+		return DetailRotated
 	}
 	return DetailState
 }

@@ -58,6 +58,7 @@ const (
 	DetailPending     Detail = "pending"
 	DetailSuspended   Detail = "suspended"
 	DetailRevoked     Detail = "revoked"
+	DetailRotated     Detail = "rotated"
 	DetailNotGranted  Detail = "not_granted"
 	DetailExpired     Detail = "expired"
 	// DetailState: a state that this version does not know.

@@ -3,12 +3,14 @@ package keystore
 import (
 	"bytes"
 	"log/slog"
+	"net/netip"
 	stdreflect "reflect" // the package has a function of that name
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 
@@ -81,6 +83,7 @@ func TestCompact(t *testing.T) {
 	n := newInterner()
 	at := time.Unix(2, 0)
 	full := record(digest(1))
+	full.AllowedCIDRs, full.Rotation = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, 3
 	full.Metadata, full.Plan = map[string]string{"team": "acme"}, "business"
 	full.ExpiresAt, full.RetiredAt, full.DeliveredAt, full.HandedOver = &at, &at, &at, true
 	for i, v := 0, stdreflect.ValueOf(*full); i < v.NumField(); i++ {
@@ -89,10 +92,10 @@ func TestCompact(t *testing.T) {
 		}
 	}
 	want := *full
-	want.Hint, want.DeliveryUID, want.Revision = "", "", 0
+	want.Hint, want.DeliveryUID, want.Revision, want.Rotation = "", "", 0, 0
 	want.IssuedAt, want.DeliveredAt, want.HandedOver = time.Time{}, nil, false
 	got := n.compact(full, 5)
-	if diff := cmp.Diff(want, got.record); diff != "" {
+	if diff := cmp.Diff(want, got.record, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error(diff)
 	}
 	second := record(digest(2))

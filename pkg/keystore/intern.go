@@ -29,18 +29,19 @@ func (n *interner) compact(r *apikey.Record, version uint64) *entry {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	e := &entry{version: version, record: apikey.Record{
-		Digest:      r.Digest,
-		Pepper:      r.Pepper,
-		Owner:       r.Owner,
-		Serial:      r.Serial,
-		Policy:      n.refLocked(r.Policy),
-		Environment: n.stringLocked(r.Environment),
-		Scopes:      n.listLocked(r.Scopes),
-		Plan:        n.stringLocked(r.Plan),
-		ExpiresAt:   r.ExpiresAt,
-		State:       apikey.State(n.stringLocked(string(r.State))),
-		Metadata:    r.Metadata,
-		RetiredAt:   r.RetiredAt,
+		Digest:       r.Digest,
+		Pepper:       r.Pepper,
+		Owner:        r.Owner,
+		Serial:       r.Serial,
+		Policy:       n.refLocked(r.Policy),
+		Environment:  n.stringLocked(r.Environment),
+		Scopes:       n.listLocked(r.Scopes),
+		Plan:         n.stringLocked(r.Plan),
+		ExpiresAt:    r.ExpiresAt,
+		AllowedCIDRs: r.AllowedCIDRs,
+		State:        apikey.State(n.stringLocked(string(r.State))),
+		Metadata:     r.Metadata,
+		RetiredAt:    r.RetiredAt,
 	}}
 	e.record.Owner.Namespace = n.stringLocked(r.Owner.Namespace)
 	return e

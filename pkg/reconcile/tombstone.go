@@ -84,7 +84,7 @@ func (s *sweeper) restore(ctx context.Context, name string) (bool, error) {
 		_, err = s.store.putRecord(ctx, &back, present)
 	} else {
 		owner = good.ledger.Owner
-		err = s.store.putLedger(ctx, good.ledger, present)
+		_, err = s.store.putLedger(ctx, good.ledger, present)
 	}
 	if err != nil {
 		return false, err
@@ -129,13 +129,13 @@ func (s *sweeper) sweepTombstone(ctx context.Context, r stored) (time.Duration, 
 }
 
 // superfluous reports whether a record is a tombstone that is not among the newest
-// of its APIKey.
+// of its APIKey, be that gone or not.
 func (s *sweeper) superfluous(ctx context.Context, r *apikey.Record) (bool, error) {
-	if r == nil || r.RetiredAt == nil {
+	if r == nil || !dead(r) {
 		return false, nil
 	}
 	siblings, err := s.store.recordsOf(ctx, r.Owner.UID)
-	newer := slices.DeleteFunc(siblings, func(other stored) bool { return newestFirst(other.record, r) >= 0 })
+	newer := slices.DeleteFunc(siblings, func(other stored) bool { return !dead(other.record) || newestFirst(other.record, r) >= 0 })
 	return len(newer) >= maxTombstones, err
 }
 

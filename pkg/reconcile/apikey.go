@@ -37,6 +37,8 @@ type keys struct {
 	restore func(ctx context.Context, name string) (bool, error)
 	// recoverAfter is how long a token that is being delivered is waited for.
 	recoverAfter time.Duration
+	// adoptRestored: see Options.AdoptRestored.
+	adoptRestored bool
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -81,6 +83,11 @@ func (r *keys) settle(ctx context.Context, key *v1alpha1.APIKey) (time.Duration,
 	}
 	if !key.DeletionTimestamp.IsZero() {
 		return 0, r.retire(ctx, w)
+	}
+	if r.adoptRestored {
+		if err := r.adopt(ctx, w); err != nil {
+			return 0, err
+		}
 	}
 	if len(w.records) > 0 {
 		if err := r.hold(ctx, key); err != nil {

@@ -32,6 +32,7 @@ const (
 	eventNotGranted     = "NotGranted"
 	eventExpired        = "Expired"
 	eventRecordRestored = "RecordRestored"
+	eventAdopted        = "Adopted"
 	eventPolicyAccepted = "PolicyAccepted"
 	eventPolicyInvalid  = "PolicyInvalid"
 	eventHostConflict   = "HostConflict"
@@ -121,6 +122,11 @@ func (e *events) restored(owner apikey.Ref, secretName string) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: owner.Namespace, Name: owner.Name, UID: types.UID(owner.UID)},
 	}
 	e.warn(key, eventRecordRestored, "Restore", "somebody other than the controller changed or deleted the stored Secret "+secretName+": it was put back")
+}
+
+// adopted tells of an APIKey that took over the keys of the one that it was before.
+func (e *events) adopted(key *v1alpha1.APIKey, records int) {
+	e.normal(key, eventAdopted, "Adopt", "%d stored records of the APIKey of this name were taken over from a backup", records)
 }
 
 // policyReported tells of a policy whose conditions changed.

@@ -30,6 +30,9 @@ type sweeper struct {
 	events  *events
 	metrics *metrics
 	now     func() time.Time
+	// adoptRestored leaves alone what belongs to an APIKey that is not there: it may
+	// still be restored.
+	adoptRestored bool
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -49,7 +52,11 @@ func (s *sweeper) look(ctx context.Context, name string) (time.Duration, error) 
 	if err != nil || secret == nil {
 		return 0, err
 	}
-	switch held := formOf(s.store.sealer, secret); {
+	held := formOf(s.store.sealer, secret)
+	if resealed, err := s.reseal(ctx, held, secret); resealed || err != nil {
+		return 0, err // its event comes back here
+	}
+	switch {
 	case held.record != nil:
 		return s.sweepRecord(ctx, stored{held.record, secret})
 	case held.ledger != nil:
@@ -103,6 +110,9 @@ func (s *sweeper) sweepRecord(ctx context.Context, r stored) (time.Duration, err
 	alive, err := s.alive(ctx, r.record.Owner)
 	if err != nil {
 		return 0, err
+	}
+	if !alive && s.adoptRestored {
+		return 0, nil
 	}
 	if !alive {
 		_, err := s.store.putRecord(ctx, tombstone(r.record, s.now()), r.secret)
@@ -161,7 +171,7 @@ func (s *sweeper) sweepPending(ctx context.Context, r stored) (time.Duration, er
 // read there.
 func (s *sweeper) sweepLedger(ctx context.Context, ledger *keysecret.Ledger, secret *corev1.Secret) error {
 	alive, err := s.alive(ctx, ledger.Owner)
-	if alive || err != nil {
+	if alive || s.adoptRestored || err != nil {
 		return err
 	}
 	for _, entry := range ledger.Entries {

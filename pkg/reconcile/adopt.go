@@ -28,7 +28,7 @@ func (r *keys) adopt(ctx context.Context, w *world) error {
 		return err
 	}
 	if w.ledgerSecret == nil {
-		if err := r.store.putLedger(ctx, ledger, nil); err != nil {
+		if _, err := r.store.putLedger(ctx, ledger, nil); err != nil {
 			return err
 		}
 		w.ledger = ledger

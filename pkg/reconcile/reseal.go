@@ -20,7 +20,8 @@ func (s *sweeper) reseal(ctx context.Context, held form, secret *corev1.Secret) 
 		_, err := s.store.putRecord(ctx, &same, secret)
 		return true, err
 	case held.ledger != nil:
-		return true, s.store.putLedger(ctx, held.ledger, secret)
+		_, err := s.store.putLedger(ctx, held.ledger, secret)
+		return true, err
 	}
 	return false, nil
 }

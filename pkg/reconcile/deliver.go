@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,6 +56,7 @@ func (r *keys) deliver(ctx context.Context, draft *issue) (delivered, error) {
 	if key.Namespace == r.store.namespace {
 		return delivered{}, &refusal{v1alpha1.ReasonDeliveryFailed, "no token is delivered to the namespace of the records: apply the APIKey in another one"}
 	}
+	ctx = logr.NewContext(ctx, logr.Discard()) // client-go may log what it sends
 	secret := deliverySecret(key, draft)
 	sent := maps.Clone(secret.Data)
 	defer func() {

@@ -164,7 +164,7 @@ func (c *cluster) guard() {
 	})
 	go func() {
 		defer close(done)
-		active := map[string]apikey.Digest{} // owner uid → the Active digest
+		active := map[string]apikey.Digest{} // owner uid and serial → the Active digest
 		for event := range events.ResultChan() {
 			if secret, ok := event.Object.(*corev1.Secret); ok && secret.Type == keysecret.TypeRecord {
 				c.guardRecord(active, secret, event.Type == watch.Deleted)
@@ -179,17 +179,18 @@ func (c *cluster) guardRecord(active map[string]apikey.Digest, secret *corev1.Se
 		c.Errorf("%s is not sealed", secret.Name)
 		return
 	}
-	known, was := active[r.Owner.UID]
+	serial := fmt.Sprint(r.Owner.UID, " ", r.Serial)
+	known, was := active[serial]
 	switch {
 	case r.State == apikey.Active && !deleted && was && known != r.Digest:
-		c.Errorf("%s has two Active records", r.Owner.Name)
+		c.Errorf("%s has two Active records of serial %d", r.Owner.Name, r.Serial)
 	case r.State == apikey.Active && !deleted && !was:
-		active[r.Owner.UID] = r.Digest
+		active[serial] = r.Digest
 		if r.DeliveredAt == nil || r.DeliveryUID == "" {
 			c.Errorf("the record of %s is Active but not delivered", r.Owner.Name)
 		}
 	case was && known == r.Digest && (deleted || r.State != apikey.Active):
-		delete(active, r.Owner.UID)
+		delete(active, serial)
 	}
 }
 

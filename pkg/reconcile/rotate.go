@@ -108,13 +108,12 @@ func (s *succession) passedOver(r *apikey.Record) bool {
 	return r.State == apikey.Pending && s.issued != nil && r.Serial < s.issued.Serial
 }
 
-// discards are the records that are kept no longer: all tombstones but the newest, once
-// the ledger does not name them any more, and what was passed over.
+// discards are the records that are kept no longer: all tombstones but the newest, and
+// what was passed over.
 func (f *facts) discards(s *succession) []*apikey.Record {
 	var tombstones, out []*apikey.Record
 	for _, r := range f.records {
 		switch {
-		case r == s.holders[s.newest]:
 		case dead(r):
 			tombstones = append(tombstones, r)
 		case s.passedOver(r):
@@ -122,12 +121,7 @@ func (f *facts) discards(s *succession) []*apikey.Record {
 		}
 	}
 	slices.SortFunc(tombstones, newestFirst)
-	for _, r := range tombstones[min(len(tombstones), maxTombstones):] {
-		if entry, known := f.entry(r.Serial); !known || entry.Digest != r.Digest {
-			out = append(out, r)
-		}
-	}
-	return out
+	return append(out, tombstones[min(len(tombstones), maxTombstones):]...)
 }
 
 // older are the tokens that still work beside the elected one, in their desired form,

@@ -52,24 +52,30 @@ func TestTokenIsNowhereElse(t *testing.T) {
 	})
 	taken := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "secret"}}
 	c.apply(taken)
-	key := c.apply(c.newKey("secret")).(*v1alpha1.APIKey)
+	key := c.apply(c.newKey("secret", func(s *v1alpha1.APIKeySpec) { s.Delivery.EnvVar = "API_KEY" })).(*v1alpha1.APIKey)
 	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonDeliveryConflict)
 	must(t, c.admin.Delete(t.Context(), taken))
 	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
 	delivery, err := c.delivery(key)
 	must(t, err)
-	token := delivery.Data[tokenField]
+	tokens := [][]byte{delivery.Data[tokenField]}
+	c.rotates(key, 2)
+	delivery, err = c.delivery(key)
+	must(t, err)
+	tokens = append(tokens, delivery.Data[tokenField])
 	c.patch(key, `{"spec":{"state":"Revoked"}}`)
 	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonRevoked)
-	c.hasEvents(key, eventIssued, eventRevoked)
+	c.hasEvents(key, eventIssued, eventRotated, eventRevoked)
 
-	if !strings.Contains(log.String(), "Starting workers") {
-		t.Fatal("nothing was logged")
+	for _, said := range []string{"Starting workers", "Request Body"} {
+		if !strings.Contains(log.String(), said) {
+			t.Fatalf("%q was not logged", said)
+		}
 	}
 	found := func(where, text string) {
 		// The hint may show the first few; the rest must not be anywhere.
-		for _, form := range []string{string(token[8:]), base64.StdEncoding.EncodeToString(token)} {
-			if strings.Contains(text, form) {
+		for _, token := range tokens {
+			if holdsToken([]byte(text), token[8:]) {
 				t.Errorf("the token is in %s", where)
 			}
 		}
@@ -101,14 +107,17 @@ func TestTokenIsNowhereElse(t *testing.T) {
 // echo is a client to which the API server answers with what it was sent.
 type echo struct {
 	client.Client
-	tokens [][]byte
+	copies [][]byte
 }
 
 func (e *echo) Create(_ context.Context, o client.Object, _ ...client.CreateOption) error {
 	secret := o.(*corev1.Secret)
-	e.tokens = append(e.tokens, secret.Data[tokenField])
-	secret.Data = map[string][]byte{tokenField: bytes.Clone(secret.Data[tokenField])}
-	e.tokens = append(e.tokens, secret.Data[tokenField])
+	answer := map[string][]byte{}
+	for name, sent := range secret.Data {
+		answer[name] = bytes.Clone(sent)
+		e.copies = append(e.copies, sent, answer[name])
+	}
+	secret.Data = answer
 	return nil
 }
 
@@ -116,14 +125,15 @@ func (e *echo) Create(_ context.Context, o client.Object, _ ...client.CreateOpti
 func TestDeliveryIsCleared(t *testing.T) {
 	answers := &echo{}
 	r := &keys{store: &store{client: answers, namespace: keysNamespace}}
-	_, err := r.deliver(t.Context(), &issue{world: &world{facts: facts{key: aKey()}}, token: []byte("token"), record: aRecord(1)})
+	key := aKey(func(s *v1alpha1.APIKeySpec) { s.Delivery.EnvVar = "API_KEY" })
+	_, err := r.deliver(t.Context(), &issue{world: &world{facts: facts{key: key, policy: aPolicy(t)}}, token: []byte("token"), record: aRecord(1)})
 	must(t, err)
-	if len(answers.tokens) != 2 {
-		t.Fatalf("%d copies", len(answers.tokens))
+	if len(answers.copies) != 6 {
+		t.Fatalf("%d copies", len(answers.copies))
 	}
-	for i, token := range answers.tokens {
-		if len(token) != len("token") || len(bytes.Trim(token, "\x00")) > 0 {
-			t.Errorf("copy %d is %q", i, token)
+	for i, form := range answers.copies {
+		if len(form) < len("token") || len(bytes.Trim(form, "\x00")) > 0 {
+			t.Errorf("copy %d is %q", i, form)
 		}
 	}
 }
@@ -186,16 +196,26 @@ func TestDigestsAreNotTold(t *testing.T) {
 func TestRedact(t *testing.T) {
 	token := []byte("sk_0123456789")
 	encoded := base64.StdEncoding.EncodeToString(token)
+	after := func(text string) error {
+		return errors.New("denied: " + base64.StdEncoding.EncodeToString([]byte(text+string(token)+"\n")))
+	}
+	const echoed = "deliver: the API server's answer holds the token"
 	for name, test := range map[string]struct {
 		err  error
 		want string
 	}{
-		"none":                {nil, ""},
-		"harmless":            {errors.New("exceeded quota"), "exceeded quota"},
-		"a refusal":           {&refusal{"DeliveryFailed", "exceeded quota"}, "DeliveryFailed: exceeded quota"},
-		"echoed":              {errors.New("denied: " + string(token)), "deliver: the API server's answer holds the token"},
-		"echoed in base64":    {errors.New(`{"data":{"token":"` + encoded + `"}}`), "deliver: the API server's answer holds the token"},
-		"echoed by a refusal": {&refusal{"DeliveryFailed", "denied: " + encoded}, "DeliveryFailed: the API server refuses the delivery Secret, and its answer holds the token"},
+		"none":                      {nil, ""},
+		"harmless":                  {errors.New("exceeded quota"), "exceeded quota"},
+		"a refusal":                 {&refusal{"DeliveryFailed", "exceeded quota"}, "DeliveryFailed: exceeded quota"},
+		"echoed":                    {errors.New("denied: " + string(token)), echoed},
+		"echoed in base64":          {errors.New(`{"data":{"token":"` + encoded + `"}}`), echoed},
+		"echoed in a header line":   {after("Authorization: Bearer "), echoed},
+		"echoed in a .env line":     {after("API_KEY="), echoed},
+		"echoed after 1 character":  {after("1"), echoed},
+		"echoed after 2 characters": {after("12"), echoed},
+		"echoed after 3 characters": {after("123"), echoed},
+		"another one in base64":     {errors.New(base64.StdEncoding.EncodeToString([]byte("ak_0123456789"))), base64.StdEncoding.EncodeToString([]byte("ak_0123456789"))},
+		"echoed by a refusal":       {&refusal{"DeliveryFailed", "denied: " + encoded}, "DeliveryFailed: the API server refuses the delivery Secret, and its answer holds the token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := ""

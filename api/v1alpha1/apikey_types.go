@@ -345,7 +345,8 @@ type IssuedKey struct {
 	Serial int64 `json:"serial,omitempty"`
 
 	// state is Pending, Active, Suspended, NotGranted, Rotated (the overlap with its
-	// successor is over) or Revoked.
+	// successor is over), Revoked, or Unreadable (the stored record carries no valid
+	// seal; the Ready condition says more).
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	State string `json:"state,omitempty"`

@@ -47,6 +47,10 @@ const (
 	ReasonPlanNotGranted = "PlanNotGranted"
 	// ReasonLifetimeNotGranted: the policy grants no keys that live as long.
 	ReasonLifetimeNotGranted = "LifetimeNotGranted"
+	// ReasonRotatingSoon: spec.rotation.every replaces the token before long.
+	ReasonRotatingSoon = "RotatingSoon"
+	// ReasonScheduled: spec.rotation.every replaces the token, but not yet.
+	ReasonScheduled = "Scheduled"
 	// ReasonDuplicateKey: another APIKey has the key of this sha256, or had it when it
 	// was revoked.
 	ReasonDuplicateKey = "DuplicateKey"

@@ -5,8 +5,8 @@
 package v1alpha1
 
 import (
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -196,7 +196,7 @@ func (in *APIKeyPolicyStatus) DeepCopyInto(out *APIKeyPolicyStatus) {
 	*out = *in
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
-		*out = make([]v1.Condition, len(*in))
+		*out = make([]metav1.Condition, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
@@ -261,7 +261,7 @@ func (in *APIKeyStatus) DeepCopyInto(out *APIKeyStatus) {
 	*out = *in
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
-		*out = make([]v1.Condition, len(*in))
+		*out = make([]metav1.Condition, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
@@ -285,7 +285,7 @@ func (in *APIKeyStatus) DeepCopyInto(out *APIKeyStatus) {
 	}
 	if in.Usage != nil {
 		in, out := &in.Usage, &out.Usage
-		*out = make(map[string]v1.Time, len(*in))
+		*out = make(map[string]metav1.Time, len(*in))
 		for key, val := range *in {
 			(*out)[key] = *val.DeepCopy()
 		}
@@ -369,7 +369,7 @@ func (in *Delivery) DeepCopyInto(out *Delivery) {
 	*out = *in
 	if in.TTL != nil {
 		in, out := &in.TTL, &out.TTL
-		*out = new(v1.Duration)
+		*out = new(metav1.Duration)
 		**out = **in
 	}
 }
@@ -419,7 +419,7 @@ func (in *Errors) DeepCopyInto(out *Errors) {
 	*out = *in
 	if in.Bodies != nil {
 		in, out := &in.Bodies, &out.Bodies
-		*out = make(map[string]apiextensionsv1.JSON, len(*in))
+		*out = make(map[string]v1.JSON, len(*in))
 		for key, val := range *in {
 			(*out)[key] = *val.DeepCopy()
 		}
@@ -462,7 +462,7 @@ func (in *Grant) DeepCopyInto(out *Grant) {
 	}
 	if in.MaxTTL != nil {
 		in, out := &in.MaxTTL, &out.MaxTTL
-		*out = new(v1.Duration)
+		*out = new(metav1.Duration)
 		**out = **in
 	}
 }
@@ -482,7 +482,7 @@ func (in *GrantNamespaces) DeepCopyInto(out *GrantNamespaces) {
 	*out = *in
 	if in.Selector != nil {
 		in, out := &in.Selector, &out.Selector
-		*out = new(v1.LabelSelector)
+		*out = new(metav1.LabelSelector)
 		(*in).DeepCopyInto(*out)
 	}
 }
@@ -596,12 +596,12 @@ func (in *Rotation) DeepCopyInto(out *Rotation) {
 	*out = *in
 	if in.Every != nil {
 		in, out := &in.Every, &out.Every
-		*out = new(v1.Duration)
+		*out = new(metav1.Duration)
 		**out = **in
 	}
 	if in.Overlap != nil {
 		in, out := &in.Overlap, &out.Overlap
-		*out = new(v1.Duration)
+		*out = new(metav1.Duration)
 		**out = **in
 	}
 }

@@ -25,6 +25,8 @@ type options struct {
 	// namespace.
 	policyNamespaces []string
 	leaderElect      bool
+	// adoptRestored takes over what a backup holds of APIKeys, whose uids are new.
+	adoptRestored bool
 	// logFormat is json or text.
 	logFormat string
 	pprof     bool
@@ -43,6 +45,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	f.StringVar(&o.keysNamespace, "keys-namespace", "keygate-keys", "namespace of the records and accepted policies")
 	f.StringVar(&policyNamespaces, "policy-namespaces", "", "namespaces whose policies may decide hosts, separated by commas, or * for all (default: the system namespace)")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "stay idle while another controller leads")
+	f.BoolVar(&o.adoptRestored, "adopt-restored", false, "after a restore from a backup: take over validly sealed records whose namespace and name match an APIKey, and keep those that match none; turn it off again afterwards")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
 	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof on the admin address")
 	if err := f.Parse(args); err != nil {

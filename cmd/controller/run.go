@@ -33,6 +33,7 @@ func run(ctx context.Context, o options) error {
 		KeysNamespace:    o.keysNamespace,
 		PolicyNamespaces: o.policyNamespaces,
 		LeaderElection:   o.leaderElect,
+		AdoptRestored:    o.adoptRestored,
 		Log:              log,
 		Registerer:       ctrlmetrics.Registry,
 	})

@@ -38,6 +38,8 @@ type options struct {
 	// maxBodyBytes is the longest body of a denial; 0: no limit.
 	maxBodyBytes int
 	pprof        bool
+	// tracing exports spans, to where OpenTelemetry's environment variables say.
+	tracing      bool
 	drainDelay   time.Duration
 	drainTimeout time.Duration
 	// relistInterval is how often the store is compared with a consistent list.
@@ -88,6 +90,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	f.IntVar(&o.rateLimit.keys, "rate-limit-keys", 1_000_000, "number of keys that are counted in memory at once, about 100 bytes each")
 	f.IntVar(&o.maxBodyBytes, "max-body-bytes", 0, "longest body of a denial, a longer one is left out; set it as Envoy's max_denied_response_body_bytes (0: no limit)")
 	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof on the admin address")
+	f.BoolVar(&o.tracing, "tracing", false, "export OpenTelemetry spans of decisions over OTLP/gRPC, joined to Envoy's traces, as OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other environment variables say")
 	f.DurationVar(&o.drainDelay, "drain-delay", 5*time.Second, "time from NOT_SERVING to the refusal of new calls")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", 20*time.Second, "longest wait for calls that are left")
 	f.DurationVar(&o.relistInterval, "relist-interval", 10*time.Minute, "time between consistent lists of the keys namespace")

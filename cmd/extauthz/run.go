@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/stats"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -37,7 +38,12 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, limiter.Close()) }()
-	server, err := newServer(o, store, limiter, log, metrics)
+	traces, endTracing, err := newTracing(ctx, o.tracing, log)
+	if err != nil {
+		return err
+	}
+	defer endTracing()
+	server, err := newServer(o, store, limiter, traces, log, metrics)
 	if err != nil {
 		return err
 	}
@@ -128,7 +134,7 @@ func restConfig(path string) (*rest.Config, error) {
 }
 
 // newServer makes the gRPC server over a store and a limiter.
-func newServer(o options, store *keystore.Store, limiter authz.Limiter, log *slog.Logger, metrics prometheus.Registerer) (*authz.Server, error) {
+func newServer(o options, store *keystore.Store, limiter authz.Limiter, traces stats.Handler, log *slog.Logger, metrics prometheus.Registerer) (*authz.Server, error) {
 	return authz.NewServer(authz.ServerOptions{
 		Decider: &authz.Decider{
 			Keys:        store,
@@ -146,6 +152,7 @@ func newServer(o options, store *keystore.Store, limiter authz.Limiter, log *slo
 		Decisions:    o.decisions,
 		DrainDelay:   o.drainDelay,
 		DrainTimeout: o.drainTimeout,
+		Trace:        traces,
 		Log:          log,
 		Registerer:   metrics,
 	})

@@ -85,7 +85,11 @@ type Record struct {
 	DeliveredAt *time.Time `json:"deliveredAt,omitempty"`
 	// DeliveryUID is the uid of that Secret.
 	DeliveryUID string `json:"deliveryUID,omitempty"`
-	// HandedOver: the delivery Secret is gone and is never looked for again.
+	// SupersededAt is when the token of the next serial was delivered, from which their
+	// overlap counts; nil: there was none yet.
+	SupersededAt *time.Time `json:"supersededAt,omitempty"`
+	// HandedOver: the delivery Secret is gone, or holds the token of a later serial, and
+	// is never looked for again.
 	HandedOver bool `json:"handedOver,omitempty"`
 	// RetiredAt is when the owner was found gone; nil: it is there. A retired record
 	// is a tombstone and is removed a day later.

@@ -20,7 +20,7 @@ func record() *Record {
 		Scopes: []string{"read"}, ExpiresAt: &at, State: Active,
 		Metadata: map[string]string{"team": "a"},
 		Hint:     "sk_ab12…", IssuedAt: at, DeliveredAt: &at, DeliveryUID: "uid-3", HandedOver: true,
-		RetiredAt: &at, Revision: 7,
+		SupersededAt: &at, RetiredAt: &at, Revision: 7,
 		Rotation: 2, AllowedCIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
 	}
 }

@@ -13,10 +13,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 )
 
@@ -64,6 +66,9 @@ type ServerOptions struct {
 	DrainDelay time.Duration
 	// DrainTimeout bounds the wait for the calls that are left.
 	DrainTimeout time.Duration
+	// Trace makes a span of each call, such as one of OpenTelemetry's gRPC
+	// instrumentation; nil: no spans.
+	Trace stats.Handler
 	// Log is where failures and decisions are told.
 	Log *slog.Logger
 	// Registerer takes the metrics.
@@ -89,26 +94,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		options: o,
-		health:  health.NewServer(),
-		grpc: grpc.NewServer(
-			grpc.Creds(clearingCredentials{creds}),
-			grpc.ForceServerCodecV2(newCodec()),
-			experimental.BufferPool(newClearingPool()),
-			grpc.ReadBufferSize(0),                                 // clearingConn has its own
-			grpc.NumStreamWorkers(uint32(4*runtime.GOMAXPROCS(0))), // stacks stay grown
-			grpc.MaxRecvMsgSize(maxMessage),
-			grpc.MaxConcurrentStreams(maxConcurrentStreams),
-			grpc.ConnectionTimeout(handshakeTimeout),
-			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
-			grpc.KeepaliveParams(keepalive.ServerParameters{
-				MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: maxConnectionAgeGrace,
-				Time: pingInterval, Timeout: pingTimeout,
-			}),
-			grpc.ChainUnaryInterceptor(recoverUnary(observer)),
-		),
-	}
+	s := &Server{options: o, health: health.NewServer(), grpc: grpc.NewServer(grpcOptions(&o, creds, observer)...)}
 	s.grpc.RegisterService(&serviceDesc, &service{
 		decider:  o.Decider,
 		answers:  &answers{policies: o.Decider.Policies, maxBody: o.MaxBodyBytes},
@@ -119,6 +105,30 @@ func NewServer(o ServerOptions) (*Server, error) {
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)
 	return s, nil
+}
+
+// grpcOptions are those of the gRPC server.
+func grpcOptions(o *ServerOptions, creds credentials.TransportCredentials, observer *observer) []grpc.ServerOption {
+	options := []grpc.ServerOption{
+		grpc.Creds(clearingCredentials{creds}),
+		grpc.ForceServerCodecV2(newCodec()),
+		experimental.BufferPool(newClearingPool()),
+		grpc.ReadBufferSize(0),                                   // clearingConn has its own
+		grpc.NumStreamWorkers(uint32(4 * runtime.GOMAXPROCS(0))), // stacks stay grown
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxConcurrentStreams),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: maxConnectionAgeGrace,
+			Time: pingInterval, Timeout: pingTimeout,
+		}),
+		grpc.ChainUnaryInterceptor(recoverUnary(observer)),
+	}
+	if o.Trace != nil {
+		options = append(options, grpc.StatsHandler(o.Trace))
+	}
+	return options
 }
 
 // recoverUnary turns a panic in a handler other than Check's, which has its own

@@ -57,6 +57,7 @@ func (s *service) check(ctx context.Context, in *checkRequest) (out *answer) {
 	v := s.decider.Decide(ctx, &in.Request)
 	out = s.answers.of(&v, &in.Request)
 	s.observer.decided(ctx, &v, &in.Request, start)
+	annotate(ctx, &v)
 	return out
 }
 

@@ -28,6 +28,10 @@ const (
 const (
 	LabelOwnerUID = "keygate.dev/owner-uid"
 	LabelKeyID    = "keygate.dev/key-id"
+	// LabelSeal is the version of the seal key, and LabelPepper that of a record's
+	// pepper: once nothing has a version, it can be taken out of the root Secret.
+	LabelSeal   = "keygate.dev/seal"
+	LabelPepper = "keygate.dev/pepper"
 )
 
 // RootName is the name of the Secret of [TypeRoot].

@@ -3,6 +3,7 @@ package keysecret
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,7 +39,9 @@ func (s *Sealer) EncodeRecord(namespace string, r *apikey.Record) (*corev1.Secre
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace,
 			Name:      RecordName(r.Digest),
-			Labels:    map[string]string{LabelOwnerUID: r.Owner.UID, LabelKeyID: r.Digest.ID()},
+			Labels: map[string]string{
+				LabelOwnerUID: r.Owner.UID, LabelKeyID: r.Digest.ID(), LabelPepper: strconv.Itoa(r.Pepper),
+			},
 		},
 		Type: TypeRecord,
 	}

@@ -59,13 +59,18 @@ func NewSealer(byVersion map[int][]byte) (*Sealer, error) {
 	return s, nil
 }
 
-// seal puts content and its seal into the Secret's data, in place of what is there.
+// seal puts content and its seal into the Secret's data, in place of what is there,
+// and the seal's version into a label.
 func (s *Sealer) seal(secret *corev1.Secret, field string, content []byte) {
 	mac := s.mac(s.newest, secret, field, content)
 	secret.Data = map[string][]byte{
 		field:     content,
 		sealField: []byte(strconv.Itoa(s.newest) + ":" + hex.EncodeToString(mac)),
 	}
+	if secret.Labels == nil {
+		secret.Labels = map[string]string{}
+	}
+	secret.Labels[LabelSeal] = strconv.Itoa(s.newest)
 }
 
 // open returns the content of a Secret whose seal fits, else [ErrSeal] or

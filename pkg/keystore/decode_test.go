@@ -85,7 +85,7 @@ func TestCompact(t *testing.T) {
 	full := record(digest(1))
 	full.AllowedCIDRs, full.Rotation = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, 3
 	full.Metadata, full.Plan = map[string]string{"team": "acme"}, "business"
-	full.ExpiresAt, full.RetiredAt, full.DeliveredAt, full.HandedOver = &at, &at, &at, true
+	full.ExpiresAt, full.RetiredAt, full.DeliveredAt, full.SupersededAt, full.HandedOver = &at, &at, &at, &at, true
 	for i, v := 0, stdreflect.ValueOf(*full); i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {
 			t.Errorf("%s is not set: would a new member reach the decision?", v.Type().Field(i).Name)
@@ -93,7 +93,7 @@ func TestCompact(t *testing.T) {
 	}
 	want := *full
 	want.Hint, want.DeliveryUID, want.Revision, want.Rotation = "", "", 0, 0
-	want.IssuedAt, want.DeliveredAt, want.HandedOver = time.Time{}, nil, false
+	want.IssuedAt, want.DeliveredAt, want.SupersededAt, want.HandedOver = time.Time{}, nil, nil, false
 	got := n.compact(full, 5)
 	if diff := cmp.Diff(want, got.record, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error(diff)

@@ -16,8 +16,10 @@ type Policy struct {
 	plans       plans
 	routes      *node
 	credentials []Credential
-	identity    Identity
-	grants      []grant
+	// headerLine comes before the key in the header line of a caller.
+	headerLine string
+	identity   Identity
+	grants     []grant
 	// environments maps name → format of its tokens.
 	environments       map[string]apikey.Format
 	defaultEnvironment string
@@ -50,6 +52,7 @@ func Compile(src *Source) (*Policy, error) {
 		environments: compileFormats(spec, found),
 		identity:     compileIdentity(&spec.Upstream, found),
 		requireTLS:   spec.RequireTLS,
+		headerLine:   headerLine(spec.Credentials),
 	}
 	p.compileChoices(spec, found)
 	if len(spec.Environments) > 0 {

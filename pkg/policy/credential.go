@@ -26,6 +26,11 @@ const maxCredentials = 8
 // defaultScheme is that of the default credential, "Authorization: Bearer <key>".
 const defaultScheme = "Bearer"
 
+// defaultCredentials are those of a policy that gives none.
+func defaultCredentials() []v1alpha1.Credential {
+	return []v1alpha1.Credential{{Header: &v1alpha1.CredentialHeader{Name: "Authorization", Scheme: defaultScheme}}}
+}
+
 // bareScheme is what a challenge names where the key stands without a scheme.
 const bareScheme = "ApiKey"
 
@@ -45,7 +50,7 @@ func (p *Policy) Credentials() []Credential { return p.credentials }
 func compileCredentials(given []v1alpha1.Credential, id *Identity, found *problems) ([]Credential, string) {
 	at := field.NewPath("spec", "credentials")
 	if given == nil {
-		given = []v1alpha1.Credential{{Header: &v1alpha1.CredentialHeader{Name: "Authorization", Scheme: defaultScheme}}}
+		given = defaultCredentials()
 	}
 	if len(given) == 0 {
 		found.add(at, "the list is empty: leave it out for \"Authorization: Bearer <key>\", or fill it")

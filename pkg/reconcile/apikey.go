@@ -37,6 +37,8 @@ type keys struct {
 	restore func(ctx context.Context, name string) (bool, error)
 	// recoverAfter is how long a token that is being delivered is waited for.
 	recoverAfter time.Duration
+	// adoptRestored: see Options.AdoptRestored.
+	adoptRestored bool
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -82,13 +84,18 @@ func (r *keys) settle(ctx context.Context, key *v1alpha1.APIKey) (time.Duration,
 	if !key.DeletionTimestamp.IsZero() {
 		return 0, r.retire(ctx, w)
 	}
+	if r.adoptRestored {
+		if err := r.adopt(ctx, w); err != nil {
+			return 0, err
+		}
+	}
 	if len(w.records) > 0 {
 		if err := r.hold(ctx, key); err != nil {
 			return 0, err // somebody cut the finalizer of a living APIKey
 		}
 	}
-	want := decide(&w.facts)
-	if err := r.apply(ctx, w, want); err != nil {
+	want, err := r.enforce(ctx, w)
+	if err != nil {
 		return 0, err
 	}
 	if w.ending() {
@@ -101,7 +108,9 @@ func (r *keys) settle(ctx context.Context, key *v1alpha1.APIKey) (time.Duration,
 		if wait, err = r.mint(ctx, w, want); err != nil {
 			return 0, err
 		}
-		want = decide(&w.facts)
+		if want, err = r.enforce(ctx, w); err != nil {
+			return 0, err
+		}
 	}
 	if err := r.report(ctx, key, want); err != nil {
 		return 0, err
@@ -122,35 +131,46 @@ func soonest(wait time.Duration, moment, now time.Time) time.Duration {
 	return wait
 }
 
-// apply writes the ledger and the records that differ from what ought to be.
-func (r *keys) apply(ctx context.Context, w *world, want *desired) error {
+// enforce decides what ought to be and writes the ledger and the records that differ.
+func (r *keys) enforce(ctx context.Context, w *world) (*desired, error) {
+	want := decide(&w.facts)
 	if want.ledger != nil {
-		if err := r.store.putLedger(ctx, want.ledger, w.ledgerSecret); err != nil {
-			return err
+		secret, err := r.store.putLedger(ctx, want.ledger, w.ledgerSecret)
+		if err != nil {
+			return nil, err
 		}
-		w.ledger = want.ledger
+		w.ledger, w.ledgerSecret = want.ledger, secret
 	}
 	for i, next := range want.records {
 		if !sameRecord(w.records[i], next) {
-			if err := r.amend(ctx, w, i, next, want.elected); err != nil {
-				return err
+			if err := r.amend(ctx, w, i, next); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return nil
+	for _, record := range want.discard {
+		if err := r.store.remove(ctx, w.secretOf(record.Digest)); err != nil {
+			return nil, err
+		}
+		w.drop(record.Digest)
+	}
+	return want, nil
 }
 
 // amend writes one record in its desired form, and does first what that form says
 // was done.
-func (r *keys) amend(ctx context.Context, w *world, i int, next, elected *apikey.Record) error {
+func (r *keys) amend(ctx context.Context, w *world, i int, next *apikey.Record) error {
 	before := w.records[i]
-	if next.HandedOver && !before.HandedOver {
+	if next.HandedOver && !before.HandedOver && next.SupersededAt == nil {
+		if err := r.confirmNewest(ctx, w.key, next); err != nil {
+			return err
+		}
 		if err := r.collect(ctx, w.key, before); err != nil {
 			return err
 		}
 	}
-	if next.State == apikey.Revoked && next != elected {
-		if err := r.confirmElected(ctx, w.key, elected); err != nil {
+	if next.State == apikey.Revoked && before.State != apikey.Revoked && !w.ending() {
+		if err := r.confirmElected(ctx, w.key, w.elect(next.Serial)); err != nil {
 			return err
 		}
 	}

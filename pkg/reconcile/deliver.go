@@ -1,12 +1,11 @@
 package reconcile
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,12 +23,9 @@ const (
 	fieldOwner = client.FieldOwner("keygate-controller")
 	// claimOwner owns the type and the owner of a delivery Secret that was there
 	// before. It is another manager than fieldOwner, so that a claim never takes back
-	// a token that was applied.
+	// a token that was written.
 	claimOwner = client.FieldOwner("keygate-controller-claim")
 )
-
-// tokenField is the member of a delivery Secret's data that holds the token.
-const tokenField = "token"
 
 // keyIDAnnotation of a delivery Secret says which key its token is.
 const keyIDAnnotation = "keygate.dev/key-id"
@@ -60,10 +56,10 @@ func (r *keys) deliver(ctx context.Context, draft *issue) (delivered, error) {
 		return delivered{}, &refusal{v1alpha1.ReasonDeliveryFailed, "no token is delivered to the namespace of the records: apply the APIKey in another one"}
 	}
 	secret := deliverySecret(key, draft)
-	sent := secret.Data[tokenField]
+	sent := maps.Clone(secret.Data)
 	defer func() {
-		clear(sent)
-		clear(secret.Data[tokenField]) // what the answer was decoded to
+		wipe(sent)
+		wipe(secret.Data) // what the answer was decoded to
 	}()
 	err := r.store.client.Create(ctx, secret)
 	switch {
@@ -84,12 +80,11 @@ func (r *keys) deliver(ctx context.Context, draft *issue) (delivered, error) {
 // deliverOver puts the token into a Secret that exists, if it is this APIKey's: the
 // claim is refused for any other. Between the claim and the token, the token is
 // made sure to be still the one that counts; what changes after that fails the
-// token's precondition.
+// token's precondition. The token comes as a merge patch, for only that removes what
+// the Secret says of an earlier one.
 func (r *keys) deliverOver(ctx context.Context, draft *issue) (delivered, error) {
 	key, name := draft.world.key, deliveryName(draft.world.key)
-	claim, err := r.applyDelivery(ctx, key, claimOwner, map[string]any{}, map[string]any{
-		"type": keysecret.TypeToken,
-	})
+	claim, err := r.claim(ctx, key)
 	if err != nil {
 		return delivered{}, refusedBy(err, v1alpha1.ReasonDeliveryConflict, "the Secret "+name+" exists and is not this APIKey's: delete it, or apply a new APIKey with another delivery.secretName")
 	}
@@ -100,21 +95,19 @@ func (r *keys) deliverOver(ctx context.Context, draft *issue) (delivered, error)
 	if !ours {
 		return delivered{}, errLostRace
 	}
-	done, err := r.applyDelivery(ctx, key, fieldOwner, map[string]any{
-		"uid":             claim.uid,
-		"resourceVersion": claim.resourceVersion,
-		"annotations":     map[string]string{keyIDAnnotation: draft.record.Digest.ID()},
-	}, map[string]any{
-		"type": keysecret.TypeToken,
-		"data": map[string][]byte{tokenField: draft.token},
-	})
-	if apierrors.IsConflict(err) {
+	data := forms(draft)
+	defer wipe(data)
+	done, err := r.patchDelivery(ctx, key, types.MergePatchType, deliveryPatch(claim, draft.record.Digest.ID(), data), fieldOwner)
+	switch {
+	case apierrors.IsNotFound(err): // it was claimed, and is gone: claim it anew
+		return delivered{}, apierrors.NewConflict(corev1.Resource("secrets"), name, err)
+	case apierrors.IsConflict(err):
 		return delivered{}, err
 	}
 	return done, refusedBy(err, v1alpha1.ReasonDeliveryConflict, "the Secret "+name+" cannot be written: delete it")
 }
 
-// deliverySecret is a new delivery Secret. Its token is a copy.
+// deliverySecret is a new delivery Secret. What it says of the token are copies.
 func deliverySecret(key *v1alpha1.APIKey, draft *issue) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
@@ -124,7 +117,7 @@ func deliverySecret(key *v1alpha1.APIKey, draft *issue) *corev1.Secret {
 			OwnerReferences: []metav1.OwnerReference{controllerRef(key)},
 		},
 		Type: keysecret.TypeToken,
-		Data: map[string][]byte{tokenField: bytes.Clone(draft.token)},
+		Data: forms(draft),
 	}
 }
 
@@ -133,19 +126,31 @@ func controllerRef(key *v1alpha1.APIKey) metav1.OwnerReference {
 	return *metav1.NewControllerRef(key, v1alpha1.GroupVersion.WithKind("APIKey"))
 }
 
-// applyDelivery applies the delivery Secret, with the APIKey as its controller and
-// these members besides. Of the answer only the metadata is ever received.
-func (r *keys) applyDelivery(ctx context.Context, key *v1alpha1.APIKey, owner client.FieldOwner, metadata, members map[string]any) (delivered, error) {
-	metadata["name"], metadata["namespace"] = deliveryName(key), key.Namespace
-	metadata["ownerReferences"] = []metav1.OwnerReference{controllerRef(key)}
-	members["apiVersion"], members["kind"], members["metadata"] = "v1", "Secret", metadata
-	body, err := json.Marshal(members)
+// claim applies the delivery Secret, with the APIKey as its controller and nothing of a
+// token.
+func (r *keys) claim(ctx context.Context, key *v1alpha1.APIKey) (delivered, error) {
+	return r.patchDelivery(ctx, key, types.ApplyPatchType, map[string]any{
+		"apiVersion": "v1",
+		"kind":       "Secret",
+		"metadata": map[string]any{
+			"name":            deliveryName(key),
+			"namespace":       key.Namespace,
+			"ownerReferences": []metav1.OwnerReference{controllerRef(key)},
+		},
+		"type": keysecret.TypeToken,
+	}, claimOwner, client.ForceOwnership)
+}
+
+// patchDelivery patches the delivery Secret. Of the answer only the metadata is ever
+// received.
+func (r *keys) patchDelivery(ctx context.Context, key *v1alpha1.APIKey, how types.PatchType, patch map[string]any, opts ...client.PatchOption) (delivered, error) {
+	body, err := json.Marshal(patch)
 	if err != nil {
 		return delivered{}, err
 	}
 	defer clear(body)
 	answer := secretMetadata(key)
-	if err := r.store.client.Patch(ctx, answer, client.RawPatch(types.ApplyPatchType, body), owner, client.ForceOwnership); err != nil {
+	if err := r.store.client.Patch(ctx, answer, client.RawPatch(how, body), opts...); err != nil {
 		return delivered{}, err
 	}
 	return delivered{answer.UID, answer.ResourceVersion}, nil
@@ -174,11 +179,7 @@ func redact(token []byte, err error) error {
 	if err == nil {
 		return nil
 	}
-	said := []byte(err.Error())
-	encoded := make([]byte, base64.StdEncoding.EncodedLen(len(token)))
-	base64.StdEncoding.Encode(encoded, token)
-	defer clear(encoded)
-	if !bytes.Contains(said, token) && !bytes.Contains(said, encoded) {
+	if !holdsToken([]byte(err.Error()), token) {
 		return err
 	}
 	var refused *refusal

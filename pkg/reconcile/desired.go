@@ -15,9 +15,6 @@ import (
 	"keygate.dev/keygate/pkg/policy"
 )
 
-// serial is the only one that an APIKey has: nothing asks for a second token yet.
-const serial int64 = 1
-
 // defaultTTL is how long an uncollected delivery Secret is kept where the APIKey
 // does not say.
 const defaultTTL = 24 * time.Hour
@@ -37,6 +34,10 @@ type facts struct {
 	records []*apikey.Record
 	// unreadable names a Secret that should be the APIKey's but cannot be read; "": none.
 	unreadable string
+	// doubtful names a Secret that may hold a token nobody knows the serial of; "": none.
+	doubtful string
+	// spoiled names the Secrets of older tokens that cannot be read.
+	spoiled []string
 	// failure of the last attempt to deliver a token of this generation; nil: none.
 	failure *failure
 	// now is the moment that everything is judged at.
@@ -45,18 +46,26 @@ type facts struct {
 
 // desired is what ought to be, given the facts.
 type desired struct {
-	// elected is the one record of the serial that may let callers in, in its
-	// desired form; nil: nothing is issued.
+	// elected is the record of the newest token that works, or would but for the
+	// APIKey, in its desired form. Where there is none it is that of the newest serial;
+	// nil: nothing is issued.
 	elected *apikey.Record
 	// records in their desired form, in the order of the facts.
 	records []*apikey.Record
+	// discard are the records of the facts that are kept no longer.
+	discard []*apikey.Record
 	// ledger to be written; nil: it is right as it is.
 	ledger *keysecret.Ledger
-	// mint: a token is to be minted, in this environment.
+	// mint: a token is to be minted, of this serial and in this environment.
 	mint        bool
+	serial      int64
 	environment string
-	// ready and delivered are the conditions, without times.
+	// ready, delivered and rotatingSoon (nil: there is none) are the conditions, without
+	// times.
 	ready, delivered metav1.Condition
+	rotatingSoon     *metav1.Condition
+	// nextRotation is when the token is replaced by itself; zero: it is not.
+	nextRotation time.Time
 	// wake is when the facts will judge differently by themselves; zero: never.
 	wake time.Time
 }
@@ -64,24 +73,42 @@ type desired struct {
 // decide is what ought to be. It is a pure function.
 func decide(f *facts) *desired {
 	d := &desired{}
-	elected := f.elect()
-	d.environment = f.environment(elected)
+	s := f.succession()
+	d.environment = f.environment(s)
 	grant := f.grant(d.environment)
 	for _, r := range f.records {
-		want := f.want(r, elected, grant)
-		if r == elected {
+		want := f.want(r, s, grant)
+		if s.holders[r.Serial] == r && stands(want, d.elected, s) {
 			d.elected = want
 		}
 		d.records = append(d.records, want)
 	}
-	d.ledger = f.repairedLedger(elected)
-	f.judge(d, grant)
-	d.wake = f.wake(d)
+	d.ledger, d.discard = f.wantedLedger(s), f.discards(s)
+	f.judge(d, s, grant)
+	d.wake = f.wake(d, s)
 	return d
 }
 
-// entry is what the ledger says of the serial.
-func (f *facts) entry() (keysecret.LedgerEntry, bool) {
+// stands reports whether a holder, in its desired form, stands for the APIKey rather
+// than another one (nil: none).
+func stands(want, other *apikey.Record, s *succession) bool {
+	switch {
+	case !works(want):
+		return other == nil && want.Serial == s.newest
+	case other == nil || !works(other):
+		return true
+	}
+	return want.Serial > other.Serial
+}
+
+// works reports whether a token was delivered and did not have to make way for
+// another: nothing but the APIKey decides whether it lets callers in.
+func works(r *apikey.Record) bool {
+	return r != nil && r.State != apikey.Pending && r.State != apikey.Rotated
+}
+
+// entry is what the ledger says of a serial.
+func (f *facts) entry(serial int64) (keysecret.LedgerEntry, bool) {
 	if f.ledger == nil {
 		return keysecret.LedgerEntry{}, false
 	}
@@ -89,12 +116,12 @@ func (f *facts) entry() (keysecret.LedgerEntry, bool) {
 	return entry, ok
 }
 
-// elect returns the record that holds the serial: the one that the ledger names,
+// elect returns the record that holds a serial: the one that the ledger names,
 // unless that was never delivered while another was. Then the ledger was lost or
 // rolled back, and the other one holds it. Of revoked records only a ledger, or
 // the lack of one, elects: a lost Active record is not replaced by a revoked one.
-func (f *facts) elect() *apikey.Record {
-	entry, known := f.entry()
+func (f *facts) elect(serial int64) *apikey.Record {
+	entry, known := f.entry(serial)
 	var named, best *apikey.Record
 	for _, r := range f.records {
 		if r.Serial != serial {
@@ -103,7 +130,7 @@ func (f *facts) elect() *apikey.Record {
 		if known && r.Digest == entry.Digest {
 			named = r
 		}
-		if r.State != apikey.Pending && !(known && r.State == apikey.Revoked) && preferred(r, best) {
+		if r.State != apikey.Pending && !(f.told(serial) && r.State == apikey.Revoked) && preferred(r, best) {
 			best = r
 		}
 	}
@@ -128,11 +155,13 @@ func preferred(r, other *apikey.Record) bool {
 }
 
 // environment is the one that the key belongs to: fixed when it is minted.
-func (f *facts) environment(elected *apikey.Record) string {
-	entry, _ := f.entry()
+func (f *facts) environment(s *succession) string {
+	entry, _ := f.entry(s.newest)
 	switch {
-	case elected != nil:
-		return elected.Environment
+	case s.issued != nil:
+		return s.issued.Environment
+	case s.holders[s.newest] != nil:
+		return s.holders[s.newest].Environment
 	case f.key.Spec.Environment != "":
 		return f.key.Spec.Environment
 	case entry.Environment != "":
@@ -141,15 +170,6 @@ func (f *facts) environment(elected *apikey.Record) string {
 		return f.policy.DefaultEnvironment()
 	}
 	return ""
-}
-
-// repairedLedger names the elected record where the ledger does not.
-func (f *facts) repairedLedger(elected *apikey.Record) *keysecret.Ledger {
-	entry, known := f.entry()
-	if f.unreadable != "" || elected == nil || elected.State == apikey.Pending || known && entry.Digest == elected.Digest {
-		return nil
-	}
-	return f.ledgerNaming(elected)
 }
 
 // ledgerNaming is the ledger with the record as its serial's.
@@ -167,31 +187,39 @@ func ownerOf(key *v1alpha1.APIKey) apikey.Ref {
 	return apikey.Ref{Namespace: key.Namespace, Name: key.Name, UID: string(key.UID)}
 }
 
-// want is the form that a record ought to have. Revoked is for good.
-func (f *facts) want(r, elected *apikey.Record, grant entitlement) *apikey.Record {
+// want is the form that a record ought to have. Revoked and Rotated are for good.
+func (f *facts) want(r *apikey.Record, s *succession, grant entitlement) *apikey.Record {
 	want := *r
-	if due := f.collectBy(r); r == elected && !due.IsZero() && !f.now.Before(due) {
-		want.HandedOver = true
-	}
+	holds := s.holders[r.Serial] == r
 	switch {
-	case r.State == apikey.Revoked:
-	case r != elected:
-		if r.State != apikey.Pending && f.lost(r.Serial, elected) {
+	case r.State == apikey.Pending:
+		if holds && f.key.Spec.State == v1alpha1.StateRevoked {
 			want.State = apikey.Revoked
 		}
-	case f.key.Spec.State == v1alpha1.StateRevoked:
+		return &want
+	case dead(r):
+	case f.key.Spec.State == v1alpha1.StateRevoked || !holds && f.lost(r.Serial, s):
 		want.State = apikey.Revoked
-	case r.State != apikey.Pending:
+	case f.over(r, s):
+		f.rotated(&want, s)
+	case isRebuilt(r):
+		return &want // what is stored there stays as it is until its end
+	case holds:
 		f.fill(&want, grant)
+		if end := f.overlapEnd(r, s); end != nil {
+			want.ExpiresAt = firstOf(*end, want.ExpiresAt)
+		}
 	}
+	f.handOver(&want, r, s)
 	return &want
 }
 
-// lost reports whether a serial is another's: that of the elected record, which is
-// delivered and named by the ledger.
-func (f *facts) lost(serial int64, elected *apikey.Record) bool {
-	entry, known := f.entry()
-	return known && elected != nil && elected.Serial == serial && elected.State != apikey.Pending && entry.Digest == elected.Digest
+// lost reports whether a serial is another's: that of its holder, which is delivered
+// and named by the ledger.
+func (f *facts) lost(serial int64, s *succession) bool {
+	entry, known := f.entry(serial)
+	holder := s.holders[serial]
+	return known && holder != nil && holder.State != apikey.Pending && entry.Digest == holder.Digest
 }
 
 // fill sets what the APIKey and its policy decide of a delivered record: never
@@ -222,6 +250,35 @@ func (f *facts) fill(r *apikey.Record, grant entitlement) {
 	}
 }
 
+// handOver notes that a token's delivery Secret is of no more use: it holds a later
+// token, or is to be deleted, because its time is up or somebody says that it was
+// collected. The Secret is left alone while another token is on its way into it.
+func (f *facts) handOver(want, r *apikey.Record, s *succession) {
+	want.SupersededAt = s.supersededAt(r)
+	due := f.collectBy(r)
+	switch {
+	case want.SupersededAt != nil:
+		want.HandedOver = true
+	case r != s.issued || f.now.Before(f.underWay(s)):
+	case f.collected(r) || !due.IsZero() && !f.now.Before(due):
+		want.HandedOver = true
+	}
+}
+
+// collected reports whether somebody says that a token was collected.
+func (f *facts) collected(r *apikey.Record) bool {
+	return r.DeliveredAt != nil && f.key.Annotations[v1alpha1.AnnotationCollected] == r.Digest.ID()
+}
+
+// underWay is until when a token that is not yet delivered may be on its way; zero:
+// there is none.
+func (f *facts) underWay(s *succession) time.Time {
+	if newest := s.holders[s.newest]; newest != nil && newest.State == apikey.Pending {
+		return newest.IssuedAt.Add(pendingGrace)
+	}
+	return time.Time{}
+}
+
 // collectBy is when a record's delivery Secret is to be deleted; zero: never, or
 // it is gone.
 func (f *facts) collectBy(r *apikey.Record) time.Time {
@@ -236,8 +293,8 @@ func (f *facts) collectBy(r *apikey.Record) time.Time {
 }
 
 // wake is the earliest moment at which time alone changes what ought to be.
-func (f *facts) wake(d *desired) (earliest time.Time) {
-	moments := []time.Time{}
+func (f *facts) wake(d *desired, s *succession) (earliest time.Time) {
+	moments := []time.Time{f.underWay(s)}
 	if f.key.Spec.ExpiresAt != nil {
 		moments = append(moments, f.key.Spec.ExpiresAt.Time)
 	}
@@ -246,6 +303,14 @@ func (f *facts) wake(d *desired) (earliest time.Time) {
 	}
 	if d.elected != nil {
 		moments = append(moments, f.collectBy(d.elected))
+	}
+	if !d.nextRotation.IsZero() {
+		moments = append(moments, f.notice(d.nextRotation), d.nextRotation)
+	}
+	for _, r := range f.records {
+		if end := f.overlapEnd(r, s); end != nil && !dead(r) {
+			moments = append(moments, *end)
+		}
 	}
 	for _, at := range moments {
 		if at.After(f.now) && (earliest.IsZero() || at.Before(earliest)) {

@@ -13,6 +13,9 @@ import (
 	"keygate.dev/keygate/pkg/policy"
 )
 
+// serial of the one token of most tests.
+const serial int64 = 1
+
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 // aKey is an APIKey of the namespace "tenant" that asks for read.

@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,12 +23,16 @@ const (
 	eventIssued         = "Issued"
 	eventDelivered      = "Delivered"
 	eventHandedOver     = "HandedOver"
+	eventRotated        = "Rotated"
+	eventRotatingSoon   = "RotatingSoon"
+	eventOverlapEnded   = "OverlapEnded"
 	eventRevoked        = "Revoked"
 	eventSuspended      = "Suspended"
 	eventResumed        = "Resumed"
 	eventNotGranted     = "NotGranted"
 	eventExpired        = "Expired"
 	eventRecordRestored = "RecordRestored"
+	eventAdopted        = "Adopted"
 	eventPolicyAccepted = "PolicyAccepted"
 	eventPolicyInvalid  = "PolicyInvalid"
 	eventHostConflict   = "HostConflict"
@@ -49,7 +55,21 @@ func (e *events) warn(about runtime.Object, reason, action, note string) {
 // issued tells of a token that works from now on.
 func (e *events) issued(key *v1alpha1.APIKey, r *apikey.Record) {
 	e.normal(key, eventIssued, "Mint", "key %s was issued for policy %s/%s", r.Digest.ID(), r.Policy.Namespace, r.Policy.Name)
+	e.delivered(key, r)
+}
+
+func (e *events) delivered(key *v1alpha1.APIKey, r *apikey.Record) {
 	e.normal(key, eventDelivered, "Deliver", "the token of key %s is in the Secret %s", r.Digest.ID(), deliveryName(key))
+}
+
+// rotated tells of a token that took the place of another one, which works until end.
+func (e *events) rotated(key *v1alpha1.APIKey, before, after *apikey.Record, end time.Time) {
+	until := "works until " + stamp(end)
+	if !end.After(*after.DeliveredAt) {
+		until = "no longer works"
+	}
+	e.normal(key, eventRotated, "Rotate", "key %s takes the place of key %s, which %s", after.Digest.ID(), before.Digest.ID(), until)
+	e.delivered(key, after)
 }
 
 // undelivered tells why no token could be delivered.
@@ -60,7 +80,11 @@ func (e *events) undelivered(key *v1alpha1.APIKey, why *failure) {
 // amended tells of a record that was changed.
 func (e *events) amended(key *v1alpha1.APIKey, before, after *apikey.Record) {
 	id := after.Digest.ID()
-	if after.HandedOver && !before.HandedOver {
+	switch {
+	case !after.HandedOver || before.HandedOver || after.SupersededAt != nil:
+	case key.Annotations[v1alpha1.AnnotationCollected] == id:
+		e.normal(key, eventHandedOver, "Collect", "the token of key %s was collected, and its delivery Secret is gone", id)
+	default:
 		e.normal(key, eventHandedOver, "Collect", "the delivery Secret of key %s is gone", id)
 	}
 	if after.State == before.State {
@@ -71,6 +95,8 @@ func (e *events) amended(key *v1alpha1.APIKey, before, after *apikey.Record) {
 		e.normal(key, eventRevoked, "Revoke", "key %s is revoked for good", id)
 	case apikey.Suspended:
 		e.normal(key, eventSuspended, "Suspend", "key %s is suspended", id)
+	case apikey.Rotated:
+		e.normal(key, eventOverlapEnded, "Rotate", "key %s no longer works: its overlap with its successor is over", id)
 	case apikey.NotGranted:
 		e.normal(key, eventNotGranted, "Judge", "key %s is no longer granted; see the Ready condition", id)
 	case apikey.Active:
@@ -83,6 +109,9 @@ func (e *events) reported(key *v1alpha1.APIKey, before, after []metav1.Condition
 	if became(before, after, v1alpha1.ConditionReady, v1alpha1.ReasonExpired) {
 		e.normal(key, eventExpired, "Expire", "the key expired")
 	}
+	if became(before, after, v1alpha1.ConditionRotatingSoon, v1alpha1.ReasonRotatingSoon) {
+		e.normal(key, eventRotatingSoon, "Rotate", "%s", meta.FindStatusCondition(after, v1alpha1.ConditionRotatingSoon).Message)
+	}
 }
 
 // restored tells the owner of a Secret that somebody changed it behind the
@@ -93,6 +122,11 @@ func (e *events) restored(owner apikey.Ref, secretName string) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: owner.Namespace, Name: owner.Name, UID: types.UID(owner.UID)},
 	}
 	e.warn(key, eventRecordRestored, "Restore", "somebody other than the controller changed or deleted the stored Secret "+secretName+": it was put back")
+}
+
+// adopted tells of an APIKey that took over the keys of the one that it was before.
+func (e *events) adopted(key *v1alpha1.APIKey, records int) {
+	e.normal(key, eventAdopted, "Adopt", "%d stored records of the APIKey of this name were taken over from a backup", records)
 }
 
 // policyReported tells of a policy whose conditions changed.

@@ -25,6 +25,10 @@ const (
 // byOwner finds the records that are sealed as an APIKey's.
 func byOwner(uid string) string { return "owner/" + uid }
 
+// byOwnerName finds the records that are sealed as those of an APIKey of a name,
+// given as namespace/name, whichever APIKey of that name it was.
+func byOwnerName(name string) string { return "name/" + name }
+
 // bySuspect finds the records without a valid seal that are labelled as an
 // APIKey's. Only ever a reason to issue nothing, or to let nobody in.
 func bySuspect(uid string) string { return "suspect/" + uid }
@@ -60,7 +64,7 @@ func secretValues(sealer *keysecret.Sealer, secret *corev1.Secret) []string {
 		if err != nil {
 			return []string{bySuspect(secret.Labels[keysecret.LabelOwnerUID])}
 		}
-		values := []string{byOwner(record.Owner.UID)}
+		values := []string{byOwner(record.Owner.UID), byOwnerName(record.Owner.Namespace + "/" + record.Owner.Name)}
 		if record.State == apikey.Active {
 			values = append(values, byPolicy(record.Policy.Namespace+"/"+record.Policy.Name))
 		}

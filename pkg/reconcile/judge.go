@@ -25,14 +25,22 @@ type obstacle struct{ reason, message string }
 
 func (o obstacle) stands() bool { return o.reason != "" }
 
-// judge sets the conditions, and whether to mint.
-func (f *facts) judge(d *desired, grant entitlement) {
+// judge sets the conditions, and whether to mint. What is asked for need not all be
+// granted for a rotation: the key has it or not, whatever its token.
+func (f *facts) judge(d *desired, s *succession, grant entitlement) {
 	final, refused := f.final(d.elected), f.refused(d, grant)
-	issued := d.elected != nil && d.elected.State != apikey.Pending
-	waiting := f.failure != nil && f.now.Before(f.failure.until)
-	d.mint = !issued && !final.stands() && !refused.stands() && !waiting
-	d.ready = f.ready(issued, final, refused)
-	d.delivered = f.delivery(d, final.stands() || refused.stands())
+	serial, due := f.due(s)
+	issued := works(d.elected)
+	hindered := final.stands() || refused.stands()
+	if issued {
+		hindered = final.stands() || !grant.inForce()
+	}
+	d.serial = serial
+	d.mint = due && !hindered && !(issued && f.doubtful != "") && !(f.failure != nil && f.now.Before(f.failure.until))
+	f.schedule(d, final.stands())
+	rotating := issued && due && !hindered
+	d.ready = f.ready(d, rotating, final, refused)
+	d.delivered = f.delivery(d, rotating, final.stands() || refused.stands())
 }
 
 // final is what stands in the way whatever the policy says. What cannot be read can
@@ -44,7 +52,7 @@ func (f *facts) final(elected *apikey.Record) obstacle {
 	case f.unreadable != "":
 		return obstacle{v1alpha1.ReasonRecordInvalid, fmt.Sprintf("the stored Secret %s carries no seal of this installation: an operator must restore it, or the root Secret, from a backup; or delete it, and a new token is issued. Until then, callers may be let in as before; to end that, revoke or delete the APIKey", f.unreadable)}
 	case f.key.Spec.ExpiresAt != nil && !f.now.Before(f.key.Spec.ExpiresAt.Time):
-		return obstacle{v1alpha1.ReasonExpired, "the key expired at " + f.key.Spec.ExpiresAt.UTC().Format(time.RFC3339) + ": set spec.expiresAt to a later time, or apply a new APIKey"}
+		return obstacle{v1alpha1.ReasonExpired, "the key expired at " + stamp(f.key.Spec.ExpiresAt.Time) + ": set spec.expiresAt to a later time, or apply a new APIKey"}
 	}
 	return obstacle{}
 }
@@ -71,7 +79,7 @@ func (f *facts) refused(d *desired, grant entitlement) obstacle {
 func (f *facts) missingScopes(d *desired, grant entitlement) string {
 	remedy := "take them out of spec.scopes, or ask the policy's owner for a grant"
 	missing := strings.Join(grant.Missing, " ")
-	if d.elected == nil || d.elected.State == apikey.Pending {
+	if !works(d.elected) {
 		return fmt.Sprintf("not granted: %s. No token is issued until all scopes are granted: %s", missing, remedy)
 	}
 	if len(grant.Scopes) == 0 {
@@ -81,7 +89,7 @@ func (f *facts) missingScopes(d *desired, grant entitlement) string {
 }
 
 // ready is the Ready condition: the first of what stands in the way.
-func (f *facts) ready(issued bool, final, refused obstacle) metav1.Condition {
+func (f *facts) ready(d *desired, rotating bool, final, refused obstacle) metav1.Condition {
 	suspended := f.key.Spec.State == v1alpha1.StateSuspended
 	switch {
 	case final.stands():
@@ -90,8 +98,8 @@ func (f *facts) ready(issued bool, final, refused obstacle) metav1.Condition {
 		return no(v1alpha1.ConditionReady, v1alpha1.ReasonSuspended, "callers are turned away until spec.state is Active again")
 	case refused.stands():
 		return no(v1alpha1.ConditionReady, refused.reason, refused.message)
-	case issued:
-		return yes(v1alpha1.ConditionReady, v1alpha1.ReasonActive, "callers are let in with the key")
+	case works(d.elected):
+		return yes(v1alpha1.ConditionReady, v1alpha1.ReasonActive, "callers are let in with the key"+f.overlapHint(d)+f.rotationHint(rotating))
 	case f.failure != nil:
 		return no(v1alpha1.ConditionReady, f.failure.reason, f.failure.message)
 	}
@@ -99,11 +107,15 @@ func (f *facts) ready(issued bool, final, refused obstacle) metav1.Condition {
 }
 
 // delivery is the Delivered condition.
-func (f *facts) delivery(d *desired, hindered bool) metav1.Condition {
+func (f *facts) delivery(d *desired, rotating, hindered bool) metav1.Condition {
 	r := d.elected
 	switch {
+	case rotating && f.failure != nil:
+		return no(v1alpha1.ConditionDelivered, f.failure.reason, f.failure.message+". The new token is tried again; the one before it works on")
+	case rotating:
+		return no(v1alpha1.ConditionDelivered, v1alpha1.ReasonPending, "a new token is to be delivered, see the Ready condition; the one before it works on")
 	case r != nil && r.DeliveredAt != nil && r.HandedOver:
-		return yes(v1alpha1.ConditionDelivered, v1alpha1.ReasonHandedOver, "the token was delivered at "+r.DeliveredAt.UTC().Format(time.RFC3339)+" and its Secret is gone; who lost it applies a new APIKey")
+		return yes(v1alpha1.ConditionDelivered, v1alpha1.ReasonHandedOver, "the token was delivered at "+stamp(*r.DeliveredAt)+" and its Secret is gone; who lost it raises spec.rotation.serial")
 	case r != nil && r.DeliveredAt != nil:
 		return yes(v1alpha1.ConditionDelivered, v1alpha1.ReasonDelivered, f.collectHint(r))
 	case f.failure != nil:
@@ -119,7 +131,7 @@ func (f *facts) delivery(d *desired, hindered bool) metav1.Condition {
 func (f *facts) collectHint(r *apikey.Record) string {
 	where := "the token is in the Secret " + deliveryName(f.key)
 	if due := f.collectBy(r); !due.IsZero() {
-		return where + " until " + due.UTC().Format(time.RFC3339) + ": read it and delete the Secret"
+		return where + " until " + stamp(due) + ": read it and delete the Secret"
 	}
 	return where + ", which stays until the APIKey is deleted"
 }

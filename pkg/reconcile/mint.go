@@ -36,19 +36,19 @@ type issue struct {
 // in; recover clears it away. It returns after how long to try again where it is
 // not yet time; 0: it is done, or failed with a condition.
 func (r *keys) mint(ctx context.Context, w *world, want *desired) (time.Duration, error) {
-	ledgerSecret, wait, err := r.recover(ctx, w)
+	wait, err := r.recover(ctx, w, want.serial)
 	if err != nil || wait > 0 {
 		return wait, err
 	}
 	if err := r.hold(ctx, w.key); err != nil {
 		return 0, err
 	}
-	draft, err := r.draw(w, want.environment)
+	draft, err := r.draw(w, want)
 	if err != nil {
 		return 0, err
 	}
 	defer clear(draft.token)
-	if err := r.commit(ctx, draft, ledgerSecret); err != nil {
+	if err := r.commit(ctx, draft); err != nil {
 		return 0, err
 	}
 	refusal, err := r.hand(ctx, draft)
@@ -63,45 +63,46 @@ func (r *keys) mint(ctx context.Context, w *world, want *desired) (time.Duration
 	return 0, r.activate(ctx, draft)
 }
 
-// recover makes way for a mint: it looks, live, at what the ledger names. What was
-// delivered is never minted again; a Pending record is given recoverAfter to
-// become Active, from when this process first knew of it, and is then deleted
-// under its resourceVersion: of the two, only one can happen.
-func (r *keys) recover(ctx context.Context, w *world) (*corev1.Secret, time.Duration, error) {
-	ledgerSecret, err := r.store.fetch(ctx, keysecret.LedgerName(string(w.key.UID)))
-	if err != nil || ledgerSecret == nil {
-		return nil, 0, err
+// recover makes way for a mint of a serial: it looks, live, at what the ledger names.
+// What was delivered, or others came after, is never minted again; a Pending record is
+// given recoverAfter to become Active, from when this process first knew of it, and is
+// then deleted under its resourceVersion: of the two, only one can happen.
+func (r *keys) recover(ctx context.Context, w *world, serial int64) (wait time.Duration, err error) {
+	if w.ledgerSecret, err = r.store.fetch(ctx, keysecret.LedgerName(string(w.key.UID))); err != nil || w.ledgerSecret == nil {
+		return 0, err
 	}
-	if w.ledger, err = r.store.sealer.DecodeLedger(ledgerSecret); err != nil {
-		return nil, lookAgain, nil // the cache will tell that it was tampered with
+	live := formOf(r.store.sealer, w.ledgerSecret).ledger
+	if live == nil {
+		return lookAgain, nil // the cache will tell that it was tampered with
 	}
-	entry, known := w.entry()
-	if !known || r.attempts.abandoned(w.key, entry.Digest) {
-		return ledgerSecret, 0, nil
+	w.ledger = live
+	entry, known := w.entry(serial)
+	switch {
+	case w.told(serial + 1):
+		return lookAgain, nil // the cache will tell
+	case !known || r.attempts.abandoned(w.key, entry.Digest):
+		return 0, nil
 	}
 	secret, err := r.store.fetch(ctx, keysecret.RecordName(entry.Digest))
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	if secret != nil {
 		if record := formOf(r.store.sealer, secret).record; record == nil || record.State != apikey.Pending {
-			return nil, lookAgain, nil // the cache will tell
+			return lookAgain, nil // the cache will tell
 		}
 	}
-	if wait := r.recoverAfter - r.attempts.seen(w.key, entry.Digest); wait > 0 {
-		return nil, wait, nil
+	if wait := r.recoverAfter - r.attempts.seen(w.key, entry.Digest); wait > 0 || secret == nil {
+		return max(wait, 0), nil
 	}
-	if secret == nil {
-		return ledgerSecret, 0, nil
-	}
-	return ledgerSecret, 0, r.store.remove(ctx, secret)
+	return 0, r.store.remove(ctx, secret)
 }
 
 // draw makes a token and the record of it, in memory.
-func (r *keys) draw(w *world, environment string) (*issue, error) {
-	format, ok := w.policy.Format(environment)
+func (r *keys) draw(w *world, want *desired) (*issue, error) {
+	format, ok := w.policy.Format(want.environment)
 	if !ok {
-		return nil, fmt.Errorf("policy %s has no environment %q", w.policy, environment)
+		return nil, fmt.Errorf("policy %s has no environment %q", w.policy, want.environment)
 	}
 	token, err := format.Mint()
 	if err != nil {
@@ -112,9 +113,10 @@ func (r *keys) draw(w *world, environment string) (*issue, error) {
 		Digest:      digest,
 		Pepper:      pepper,
 		Owner:       ownerOf(w.key),
-		Serial:      serial,
+		Serial:      want.serial,
+		Rotation:    w.requested(),
 		Policy:      w.policy.Ref(),
-		Environment: environment,
+		Environment: want.environment,
 		State:       apikey.Pending,
 		Hint:        format.Hint(token),
 		IssuedAt:    w.now.UTC().Truncate(time.Second),
@@ -123,18 +125,20 @@ func (r *keys) draw(w *world, environment string) (*issue, error) {
 }
 
 // commit is M1 and M2. Who loses the ledger deletes the record it made.
-func (r *keys) commit(ctx context.Context, draft *issue, ledgerSecret *corev1.Secret) (err error) {
+func (r *keys) commit(ctx context.Context, draft *issue) (err error) {
+	w := draft.world
 	if draft.secret, err = r.store.putRecord(ctx, draft.record, nil); err != nil {
 		return err
 	}
-	ledger := draft.world.ledgerNaming(draft.record)
-	if err := r.store.putLedger(ctx, ledger, ledgerSecret); err != nil {
+	ledger := w.ledgerNaming(draft.record)
+	secret, err := r.store.putLedger(ctx, ledger, w.ledgerSecret)
+	if err != nil {
 		if errors.Is(err, errLostRace) {
 			return errors.Join(err, r.drop(ctx, draft))
 		}
 		return err // it may have been written all the same: see recover
 	}
-	draft.world.ledger = ledger
+	w.ledger, w.ledgerSecret = ledger, secret
 	return nil
 }
 
@@ -173,11 +177,16 @@ func (r *keys) activate(ctx context.Context, draft *issue) error {
 	if err != nil {
 		return err
 	}
+	before := decide(&w.facts).elected
 	w.set(&record, secret)
-	w.failure = nil
+	w.failure, w.now = nil, r.now()
 	r.attempts.forget(client.ObjectKeyFromObject(w.key))
 	r.metrics.minted.Inc()
-	r.events.issued(w.key, &record)
+	if works(before) {
+		r.events.rotated(w.key, before, &record, *firstOf(*w.overlapEnd(before, w.succession()), before.ExpiresAt))
+	} else {
+		r.events.issued(w.key, &record)
+	}
 	return nil
 }
 

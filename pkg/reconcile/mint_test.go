@@ -27,11 +27,14 @@ func TestIssueAndDeliver(t *testing.T) {
 	record := c.record(key)
 	secret, err := c.delivery(key)
 	must(t, err)
-	if secret.Type != keysecret.TypeToken || !metav1.IsControlledBy(secret, key) || len(secret.Data) != 1 {
+	if secret.Type != keysecret.TypeToken || !metav1.IsControlledBy(secret, key) || len(secret.Data) != 2 {
 		t.Errorf("delivery Secret: type %s, owners %v, %d members", secret.Type, secret.OwnerReferences, len(secret.Data))
 	}
 	if got := len(secret.Data[tokenField]); got != len("sk_")+48 {
 		t.Errorf("the token has %d characters", got)
+	}
+	if got, want := string(secret.Data[authorizationField]), "Authorization: Bearer "+string(secret.Data[tokenField]); got != want {
+		t.Error("the header line is not the token's")
 	}
 	if record.DeliveryUID != string(secret.UID) || record.DeliveredAt == nil || record.Environment != "live" || record.Policy.UID != string(c.policy.UID) {
 		t.Errorf("record: %+v", record)

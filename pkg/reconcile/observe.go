@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -67,35 +68,61 @@ func (r *keys) observeLedger(ctx context.Context, w *world) (err error) {
 	case err == nil:
 	case !(errors.Is(err, keysecret.ErrSeal) || w.ledgerSecret.Type != keysecret.TypeLedger):
 		w.unreadable = w.ledgerSecret.Name // another version of the controller's, it seems
-	case w.elect() == nil || w.elect().State == apikey.Pending:
+	case w.succession().issued == nil:
 		w.unreadable = w.ledgerSecret.Name
 	}
 	return nil
 }
 
-// observeNamed finds out whether the record that the ledger names is there but
-// cannot be read, or, where nothing is named or was delivered, one that may be the
-// APIKey's is.
+// observeNamed finds out whether a record that the ledger names is there but cannot be
+// read, or one that it does not name but that may be the APIKey's. Those that end, or
+// that others came after, are rebuilt as far as it takes to end them.
 func (r *keys) observeNamed(ctx context.Context, w *world) error {
-	if entry, known := w.entry(); known {
+	issued := w.succession().issued
+	for _, serial := range w.named() {
+		entry, _ := w.entry(serial)
 		if w.secretOf(entry.Digest) != nil {
-			return nil
+			continue
 		}
 		secret, err := r.store.cached(ctx, keysecret.RecordName(entry.Digest))
 		switch {
-		case err != nil || secret == nil:
+		case err != nil:
 			return err
+		case secret == nil:
 		case w.ending():
-			w.set(r.rebuilt(w, entry), secret)
+			w.set(r.rebuilt(w, serial, entry), secret)
+		case issued != nil && serial < issued.Serial:
+			w.set(r.rebuilt(w, serial, entry), secret)
+			w.spoiled = append(w.spoiled, secret.Name)
 		default:
 			w.unreadable = secret.Name
 		}
-		return nil
 	}
-	if elected := w.elect(); w.unreadable == "" && len(w.suspects) > 0 && (elected == nil || elected.State == apikey.Pending) {
-		w.unreadable = w.suspects[0].Name
-	}
+	w.suspect(issued)
 	return nil
+}
+
+// suspect judges the suspects that the ledger does not name: any may hold a token that
+// works, of a serial that the ledger was made to forget.
+func (w *world) suspect(issued *apikey.Record) {
+	for i := range w.suspects {
+		name := w.suspects[i].Name
+		switch {
+		case w.names(name):
+		case issued != nil:
+			w.doubtful = name
+		case w.unreadable == "" && len(w.named()) == 0:
+			w.unreadable = name
+		}
+	}
+}
+
+// names reports whether the ledger names the record that a Secret is named from.
+func (w *world) names(secretName string) bool {
+	return slices.ContainsFunc(w.named(), func(serial int64) bool {
+		entry, _ := w.entry(serial)
+		return keysecret.RecordName(entry.Digest) == secretName
+	})
 }
 
 func (r *keys) observePolicy(ctx context.Context, w *world) (err error) {
@@ -127,6 +154,16 @@ func (w *world) secretOf(digest apikey.Digest) *corev1.Secret {
 		}
 	}
 	return nil
+}
+
+// drop takes a record that was removed from the facts.
+func (w *world) drop(digest apikey.Digest) {
+	for i, r := range w.records {
+		if r.Digest == digest {
+			w.records, w.secrets = slices.Delete(w.records, i, i+1), slices.Delete(w.secrets, i, i+1)
+			return
+		}
+	}
 }
 
 // set puts a record, as it is stored now, among the facts.

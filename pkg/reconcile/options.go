@@ -45,6 +45,12 @@ type Options struct {
 	// LeaderElection keeps a controller idle while another one leads. Two that run
 	// without it do no harm, but the work twice.
 	LeaderElection bool
+	// AdoptRestored takes over, for an APIKey that nothing was issued for, the validly
+	// sealed records of an APIKey of the same namespace and name that is not there any
+	// more: after a cluster was restored from a backup, all uids are new. Records without
+	// an APIKey are kept meanwhile. Off by default, and to be turned off again: whoever
+	// could make an APIKey of another's name would get its keys.
+	AdoptRestored bool
 	// Log of everything, with key ids in the place of digests. Default: slog.Default().
 	Log *slog.Logger
 	// Registerer of the metrics. Default: a registry of one's own.

@@ -109,7 +109,7 @@ func (s *store) enforce(ctx context.Context, want, present *policy.Source, secre
 	switch {
 	case want == nil && present != nil:
 		return s.remove(ctx, secret)
-	case want == nil || sameSource(want, present):
+	case want == nil || sameSource(want, present) && s.sealer.Current(secret):
 		return nil
 	}
 	return s.putPolicy(ctx, want, secret)

@@ -65,22 +65,27 @@ func (r *keys) retire(ctx context.Context, w *world) error {
 	return r.release(ctx, w.key)
 }
 
-// fetchNamed adds the record that the ledger names, should the cache not have it
-// yet, or should it not be readable.
+// fetchNamed adds the records that the ledger names, should the cache not have them
+// yet, or should they not be readable.
 func (r *keys) fetchNamed(ctx context.Context, w *world) error {
-	entry, known := w.entry()
-	if !known || w.secretOf(entry.Digest) != nil {
-		return nil
+	for _, serial := range w.named() {
+		entry, _ := w.entry(serial)
+		if w.secretOf(entry.Digest) != nil {
+			continue
+		}
+		secret, err := r.store.fetch(ctx, keysecret.RecordName(entry.Digest))
+		if err != nil {
+			return err
+		}
+		if secret == nil {
+			continue
+		}
+		record := formOf(r.store.sealer, secret).record
+		if record == nil {
+			record = r.rebuilt(w, serial, entry)
+		}
+		w.set(record, secret)
 	}
-	secret, err := r.store.fetch(ctx, keysecret.RecordName(entry.Digest))
-	if err != nil || secret == nil {
-		return err
-	}
-	record := formOf(r.store.sealer, secret).record
-	if record == nil {
-		record = r.rebuilt(w, entry)
-	}
-	w.set(record, secret)
 	return nil
 }
 

@@ -21,7 +21,7 @@ func (w *world) ending() bool {
 // a state that lets nobody in: good for nothing but to be revoked. Its revision, the
 // milliseconds since 1970, is beyond any that writes were counted to, so that no
 // earlier form of the record passes for a newer one.
-func (r *keys) rebuilt(w *world, entry keysecret.LedgerEntry) *apikey.Record {
+func (r *keys) rebuilt(w *world, serial int64, entry keysecret.LedgerEntry) *apikey.Record {
 	ref := policyOf(w.key)
 	return &apikey.Record{
 		Digest:      entry.Digest,
@@ -33,6 +33,11 @@ func (r *keys) rebuilt(w *world, entry keysecret.LedgerEntry) *apikey.Record {
 		State:       apikey.NotGranted,
 		Revision:    w.now.UnixMilli(),
 	}
+}
+
+// isRebuilt reports whether a record is such a rebuilt one that was not written.
+func isRebuilt(r *apikey.Record) bool {
+	return r.IssuedAt.IsZero() && r.State == apikey.NotGranted
 }
 
 // discardSuspects deletes the suspects of an APIKey that ends, but for those that a

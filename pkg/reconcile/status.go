@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -21,6 +22,9 @@ import (
 // maxMessage is the longest message of a condition, in bytes: a quarter of what the
 // API takes (metav1.Condition), so that many objects can be listed.
 const maxMessage = 8 << 10
+
+// stateUnreadable is what a status says of a token whose record cannot be read.
+const stateUnreadable = "Unreadable"
 
 // maxKeys is how many tokens a status lists.
 const maxKeys = 16
@@ -45,7 +49,7 @@ func (r *keys) report(ctx context.Context, key *v1alpha1.APIKey, want *desired) 
 func statusOf(key *v1alpha1.APIKey, want *desired, now time.Time) {
 	status := &key.Status
 	status.ObservedGeneration = key.Generation
-	status.Conditions = conditions(status.Conditions, key.Generation, now, want.ready, want.delivered)
+	status.Conditions = conditions(status.Conditions, key.Generation, now, want.conditions()...)
 	status.Hint, status.Environment, status.Scopes, status.Plan, status.ExpiresAt = "", "", nil, "", nil
 	if r := want.elected; r != nil {
 		status.Hint, status.Environment, status.ExpiresAt = r.Hint, r.Environment, metaTime(r.ExpiresAt)
@@ -54,7 +58,24 @@ func statusOf(key *v1alpha1.APIKey, want *desired, now time.Time) {
 			status.Scopes = append(status.Scopes, v1alpha1.ScopeName(scope))
 		}
 	}
+	status.NextRotationAt = metaTime(&want.nextRotation)
 	status.Keys = issuedKeys(want.records)
+	status.Usage = usageOf(status.Usage, status.Keys)
+}
+
+// usageOf is extauthz's own part of a status, without what it says of tokens that are
+// not listed any more.
+func usageOf(usage map[string]metav1.Time, keys []v1alpha1.IssuedKey) map[string]metav1.Time {
+	var kept map[string]metav1.Time
+	for _, key := range keys {
+		if at, used := usage[key.ID]; used {
+			if kept == nil {
+				kept = map[string]metav1.Time{}
+			}
+			kept[key.ID] = at
+		}
+	}
+	return kept
 }
 
 // conditions are the wanted ones, with the transition times of those in old that
@@ -79,25 +100,48 @@ func atMost(n int, text string) string {
 	return strings.ToValidUTF8(text[:min(n, len(text))], "")
 }
 
-// issuedKeys are the tokens that were delivered, or are about to be: newest first.
+// issuedKeys are the tokens that were delivered, or are about to be: newest first. Where
+// there are too many, it is of the dead that the oldest are left out.
 func issuedKeys(records []*apikey.Record) []v1alpha1.IssuedKey {
-	sorted := slices.SortedFunc(slices.Values(records), newestFirst)
+	sorted := slices.SortedFunc(slices.Values(records), func(a, b *apikey.Record) int {
+		switch {
+		case dead(a) == dead(b):
+			return newestFirst(a, b)
+		case dead(a):
+			return 1
+		}
+		return -1
+	})
+	sorted = sorted[:min(len(sorted), maxKeys)]
+	slices.SortFunc(sorted, newestFirst)
 	var keys []v1alpha1.IssuedKey
-	for _, r := range sorted[:min(len(sorted), maxKeys)] {
-		keys = append(keys, v1alpha1.IssuedKey{
-			ID:        r.Digest.ID(),
-			Hint:      r.Hint,
-			Serial:    r.Serial,
-			State:     string(r.State),
-			IssuedAt:  metaTime(&r.IssuedAt),
-			ExpiresAt: metaTime(r.ExpiresAt),
-		})
+	for _, r := range sorted {
+		keys = append(keys, issuedKey(r))
 	}
 	return keys
 }
 
-// newestFirst orders records by their issue.
+// issuedKey tells of one token.
+func issuedKey(r *apikey.Record) v1alpha1.IssuedKey {
+	key := v1alpha1.IssuedKey{
+		ID:        r.Digest.ID(),
+		Hint:      r.Hint,
+		Serial:    r.Serial,
+		State:     string(r.State),
+		IssuedAt:  metaTime(&r.IssuedAt),
+		ExpiresAt: metaTime(r.ExpiresAt),
+	}
+	if isRebuilt(r) {
+		key.State = stateUnreadable
+	}
+	return key
+}
+
+// newestFirst orders records by their serial, and those of one serial by their issue.
 func newestFirst(a, b *apikey.Record) int {
+	if order := cmp.Compare(b.Serial, a.Serial); order != 0 {
+		return order
+	}
 	if order := b.IssuedAt.Compare(a.IssuedAt); order != 0 {
 		return order
 	}

@@ -94,12 +94,13 @@ func (s *store) putRecord(ctx context.Context, r *apikey.Record, over *corev1.Se
 	return secret, nil
 }
 
-func (s *store) putLedger(ctx context.Context, l *keysecret.Ledger, over *corev1.Secret) error {
+// putLedger writes a ledger over the Secret that it was derived from (nil: it is new).
+func (s *store) putLedger(ctx context.Context, l *keysecret.Ledger, over *corev1.Secret) (*corev1.Secret, error) {
 	secret, err := s.sealer.EncodeLedger(s.namespace, l)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.put(ctx, secret, over)
+	return secret, s.put(ctx, secret, over)
 }
 
 func (s *store) putPolicy(ctx context.Context, source *policy.Source, over *corev1.Secret) error {

@@ -30,6 +30,9 @@ type sweeper struct {
 	events  *events
 	metrics *metrics
 	now     func() time.Time
+	// adoptRestored leaves alone what belongs to an APIKey that is not there: it may
+	// still be restored.
+	adoptRestored bool
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -49,7 +52,11 @@ func (s *sweeper) look(ctx context.Context, name string) (time.Duration, error) 
 	if err != nil || secret == nil {
 		return 0, err
 	}
-	switch held := formOf(s.store.sealer, secret); {
+	held := formOf(s.store.sealer, secret)
+	if resealed, err := s.reseal(ctx, held, secret); resealed || err != nil {
+		return 0, err // its event comes back here
+	}
+	switch {
 	case held.record != nil:
 		return s.sweepRecord(ctx, stored{held.record, secret})
 	case held.ledger != nil:
@@ -84,7 +91,7 @@ func (s *sweeper) restore(ctx context.Context, name string) (bool, error) {
 		_, err = s.store.putRecord(ctx, &back, present)
 	} else {
 		owner = good.ledger.Owner
-		err = s.store.putLedger(ctx, good.ledger, present)
+		_, err = s.store.putLedger(ctx, good.ledger, present)
 	}
 	if err != nil {
 		return false, err
@@ -103,6 +110,9 @@ func (s *sweeper) sweepRecord(ctx context.Context, r stored) (time.Duration, err
 	alive, err := s.alive(ctx, r.record.Owner)
 	if err != nil {
 		return 0, err
+	}
+	if !alive && s.adoptRestored {
+		return 0, nil
 	}
 	if !alive {
 		_, err := s.store.putRecord(ctx, tombstone(r.record, s.now()), r.secret)
@@ -129,13 +139,13 @@ func (s *sweeper) sweepTombstone(ctx context.Context, r stored) (time.Duration, 
 }
 
 // superfluous reports whether a record is a tombstone that is not among the newest
-// of its APIKey.
+// of its APIKey, be that gone or not.
 func (s *sweeper) superfluous(ctx context.Context, r *apikey.Record) (bool, error) {
-	if r == nil || r.RetiredAt == nil {
+	if r == nil || !dead(r) {
 		return false, nil
 	}
 	siblings, err := s.store.recordsOf(ctx, r.Owner.UID)
-	newer := slices.DeleteFunc(siblings, func(other stored) bool { return newestFirst(other.record, r) >= 0 })
+	newer := slices.DeleteFunc(siblings, func(other stored) bool { return !dead(other.record) || newestFirst(other.record, r) >= 0 })
 	return len(newer) >= maxTombstones, err
 }
 
@@ -161,7 +171,7 @@ func (s *sweeper) sweepPending(ctx context.Context, r stored) (time.Duration, er
 // read there.
 func (s *sweeper) sweepLedger(ctx context.Context, ledger *keysecret.Ledger, secret *corev1.Secret) error {
 	alive, err := s.alive(ctx, ledger.Owner)
-	if alive || err != nil {
+	if alive || s.adoptRestored || err != nil {
 		return err
 	}
 	for _, entry := range ledger.Entries {

@@ -4,6 +4,7 @@
 //	go run ./hack/testbin/cmd kube     the directory of kube-apiserver, etcd, kubectl, kube-controller-manager
 //	go run ./hack/testbin/cmd envoy    the path of envoy
 //	go run ./hack/testbin/cmd redis    the path of redis-server
+//	go run ./hack/testbin/cmd prometheus    the directory of prometheus and promtool
 package main
 
 import (
@@ -27,12 +28,12 @@ func main() {
 
 func run(ctx context.Context, what []string) error {
 	if len(what) == 0 {
-		what = []string{"kube", "envoy", "redis"}
+		what = []string{"kube", "envoy", "redis", "prometheus"}
 	}
-	find := map[string]func(context.Context) (string, error){"kube": testbin.KubeAssets, "envoy": testbin.Envoy, "redis": testbin.Redis}
+	find := map[string]func(context.Context) (string, error){"kube": testbin.KubeAssets, "envoy": testbin.Envoy, "redis": testbin.Redis, "prometheus": testbin.Prometheus}
 	for _, name := range what {
 		if find[name] == nil {
-			return fmt.Errorf("unknown %q: want kube, envoy or redis", name)
+			return fmt.Errorf("unknown %q: want kube, envoy, redis or prometheus", name)
 		}
 		path, err := find[name](ctx)
 		if err != nil {

@@ -29,7 +29,9 @@ type options struct {
 	adoptRestored bool
 	// logFormat is json or text.
 	logFormat string
-	pprof     bool
+	// auditLog is a path that is appended to; "" and "-": where the log goes.
+	auditLog string
+	pprof    bool
 }
 
 // parseFlags reads the command line. What is wrong with it is written to output,
@@ -47,6 +49,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "stay idle while another controller leads")
 	f.BoolVar(&o.adoptRestored, "adopt-restored", false, "after a restore from a backup: take over validly sealed records whose namespace and name match an APIKey, and keep those that match none; turn it off again afterwards")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
+	f.StringVar(&o.auditLog, "audit-log", "", "file to append to, in JSON, what happens to keys (default: standard error)")
 	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof on the admin address")
 	if err := f.Parse(args); err != nil {
 		return o, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,11 +15,12 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"keygate.dev/keygate/cmd/internal/admin"
+	"keygate.dev/keygate/pkg/audit"
 	"keygate.dev/keygate/pkg/reconcile"
 )
 
 // run works until ctx ends, then gives the lease back.
-func run(ctx context.Context, o options) error {
+func run(ctx context.Context, o options) (err error) {
 	log := o.logger(os.Stderr)
 	klog.SetSlogLogger(log) // client-go's own
 	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
@@ -27,6 +29,11 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("read the Kubernetes configuration: %w", err)
 	}
+	auditLog, closeAudit, err := audit.Open(o.auditLog, os.Stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAudit()) }()
 	controller, err := reconcile.New(ctx, reconcile.Options{
 		Config:           config,
 		SystemNamespace:  o.systemNamespace,
@@ -35,6 +42,7 @@ func run(ctx context.Context, o options) error {
 		LeaderElection:   o.leaderElect,
 		AdoptRestored:    o.adoptRestored,
 		Log:              log,
+		Audit:            auditLog,
 		Registerer:       ctrlmetrics.Registry,
 	})
 	if err != nil {

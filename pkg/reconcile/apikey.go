@@ -160,12 +160,14 @@ func (r *keys) enforce(ctx context.Context, w *world) (*desired, error) {
 // amend writes one record in its desired form, and does first what that form says
 // was done.
 func (r *keys) amend(ctx context.Context, w *world, i int, next *apikey.Record) error {
-	before := w.records[i]
-	if next.HandedOver && !before.HandedOver && next.SupersededAt == nil {
-		if err := r.confirmNewest(ctx, w.key, next); err != nil {
-			return err
+	before, found := w.records[i], false
+	collects := next.HandedOver && !before.HandedOver && next.SupersededAt == nil
+	if collects {
+		err := r.confirmNewest(ctx, w.key, next)
+		if err == nil {
+			found, err = r.collect(ctx, w.key, before)
 		}
-		if err := r.collect(ctx, w.key, before); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -179,6 +181,9 @@ func (r *keys) amend(ctx context.Context, w *world, i int, next *apikey.Record) 
 		return err
 	}
 	w.set(next, secret)
+	if collects {
+		r.events.handedOver(w.key, next, found)
+	}
 	r.events.amended(w.key, before, next)
 	return nil
 }

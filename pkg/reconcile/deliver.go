@@ -191,24 +191,29 @@ func redact(token []byte, err error) error {
 	return errors.New("deliver: the API server's answer holds the token")
 }
 
-// collect deletes the delivery Secret of a record, if it is still that one.
-func (r *keys) collect(ctx context.Context, key *v1alpha1.APIKey, record *apikey.Record) error {
+// collect deletes the delivery Secret of a record, if it is still that one, and
+// reports whether it was.
+func (r *keys) collect(ctx context.Context, key *v1alpha1.APIKey, record *apikey.Record) (found bool, err error) {
 	if record.DeliveryUID == "" {
-		return nil
+		return false, nil
 	}
 	return r.takeBack(ctx, key, delivered{uid: types.UID(record.DeliveryUID)})
 }
 
 // takeBack deletes a delivery Secret as it was written; without a resourceVersion,
-// whatever was written to it since. One that is gone, or another by now, is well.
-func (r *keys) takeBack(ctx context.Context, key *v1alpha1.APIKey, d delivered) error {
+// whatever was written to it since. One that is gone, or another by now, is well: it
+// reports whether the Secret was found.
+func (r *keys) takeBack(ctx context.Context, key *v1alpha1.APIKey, d delivered) (found bool, err error) {
 	preconditions := client.Preconditions{UID: &d.uid}
 	if d.resourceVersion != "" {
 		preconditions.ResourceVersion = &d.resourceVersion
 	}
-	err := r.store.client.Delete(ctx, secretMetadata(key), preconditions)
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || fenced(err) {
-		return nil
+	err = r.store.client.Delete(ctx, secretMetadata(key), preconditions)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) || fenced(err) {
+		return false, nil
 	}
-	return fmt.Errorf("delete the delivery Secret: %w", err)
+	if err != nil {
+		return false, fmt.Errorf("delete the delivery Secret: %w", err)
+	}
+	return true, nil
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,8 +11,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clientevents "k8s.io/client-go/tools/events"
 
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
 	"keygate.dev/keygate/api/v1alpha1"
 	"keygate.dev/keygate/pkg/apikey"
+	"keygate.dev/keygate/pkg/audit"
 	"keygate.dev/keygate/pkg/scrub"
 )
 
@@ -38,10 +42,11 @@ const (
 	eventHostConflict   = "HostConflict"
 )
 
-// events tells people what happened to their objects. Notes name keys by their id,
-// and never hold a token.
+// events tells people what happened to their objects, in Events and in the audit
+// stream. Notes name keys by their id, and never hold a token.
 type events struct {
 	recorder clientevents.EventRecorder
+	audit    *audit.Log
 }
 
 func (e *events) normal(about runtime.Object, reason, action, note string, args ...any) {
@@ -52,6 +57,11 @@ func (e *events) warn(about runtime.Object, reason, action, note string) {
 	e.recorder.Eventf(about, nil, corev1.EventTypeWarning, reason, action, "%s", atMost(maxNote, scrub.Text(note)))
 }
 
+// held tells of an APIKey that the controller takes charge of.
+func (e *events) held(key *v1alpha1.APIKey) {
+	e.tell(audit.Created, key, nil, writer(key, nil), "")
+}
+
 // issued tells of a token that works from now on.
 func (e *events) issued(key *v1alpha1.APIKey, r *apikey.Record) {
 	e.normal(key, eventIssued, "Mint", "key %s was issued for policy %s/%s", r.Digest.ID(), r.Policy.Namespace, r.Policy.Name)
@@ -59,6 +69,7 @@ func (e *events) issued(key *v1alpha1.APIKey, r *apikey.Record) {
 }
 
 func (e *events) delivered(key *v1alpha1.APIKey, r *apikey.Record) {
+	e.tell(audit.Delivered, key, r, "", "the token is in the Secret "+deliveryName(key))
 	e.normal(key, eventDelivered, "Deliver", "the token of key %s is in the Secret %s", r.Digest.ID(), deliveryName(key))
 }
 
@@ -68,6 +79,11 @@ func (e *events) rotated(key *v1alpha1.APIKey, before, after *apikey.Record, end
 	if !end.After(*after.DeliveredAt) {
 		until = "no longer works"
 	}
+	actor := editor(key, serialField)
+	if before.Rotation == after.Rotation {
+		actor = byRotation
+	}
+	e.tell(audit.Rotated, key, before, actor, "key "+after.Digest.ID()+" takes its place; it "+until)
 	e.normal(key, eventRotated, "Rotate", "key %s takes the place of key %s, which %s", after.Digest.ID(), before.Digest.ID(), until)
 	e.delivered(key, after)
 }
@@ -77,36 +93,59 @@ func (e *events) undelivered(key *v1alpha1.APIKey, why *failure) {
 	e.warn(key, why.reason, "Deliver", why.message)
 }
 
-// amended tells of a record that was changed.
-func (e *events) amended(key *v1alpha1.APIKey, before, after *apikey.Record) {
-	id := after.Digest.ID()
+// handedOver tells that the delivery Secret of a token is gone; found: it was there
+// until the controller deleted it.
+func (e *events) handedOver(key *v1alpha1.APIKey, r *apikey.Record, found bool) {
+	id := r.Digest.ID()
+	reported := key.Annotations[v1alpha1.AnnotationCollected] == id
 	switch {
-	case !after.HandedOver || before.HandedOver || after.SupersededAt != nil:
-	case key.Annotations[v1alpha1.AnnotationCollected] == id:
+	case reported:
+		e.tell(audit.Collected, key, r, writer(key, collectedField), "")
 		e.normal(key, eventHandedOver, "Collect", "the token of key %s was collected, and its delivery Secret is gone", id)
+	case found:
+		e.tell(audit.Uncollected, key, r, "", "nobody collected the token in time, and its Secret was deleted")
+		e.normal(key, eventHandedOver, "Collect", "nobody collected the token of key %s in time: its delivery Secret was deleted", id)
 	default:
+		e.tell(audit.Collected, key, r, "", "its Secret was gone before its time was up")
 		e.normal(key, eventHandedOver, "Collect", "the delivery Secret of key %s is gone", id)
 	}
-	if after.State == before.State {
+}
+
+// turns are what is told of a record that came into a state.
+var turns = map[apikey.State]struct {
+	tell audit.Event
+	// field whose editor may have asked for it; nil: nobody does.
+	field                fieldpath.Path
+	reason, action, note string
+}{
+	apikey.Revoked:    {audit.Revoked, stateField, eventRevoked, "Revoke", "is revoked for good"},
+	apikey.Suspended:  {audit.Suspended, stateField, eventSuspended, "Suspend", "is suspended"},
+	apikey.Rotated:    {audit.Ended, overlapField, eventOverlapEnded, "Rotate", "no longer works: its overlap with its successor is over"},
+	apikey.NotGranted: {audit.NotGranted, nil, eventNotGranted, "Judge", "is no longer granted; see the Ready condition"},
+	apikey.Active:     {audit.Resumed, stateField, eventResumed, "Resume", "works again"},
+}
+
+// amended tells of a record that was changed.
+func (e *events) amended(key *v1alpha1.APIKey, before, after *apikey.Record) {
+	if turn, known := turns[after.State]; known && after.State != before.State {
+		e.tell(turn.tell, key, after, editor(key, turn.field), "")
+		e.normal(key, turn.reason, turn.action, "key %s %s", after.Digest.ID(), turn.note)
 		return
 	}
-	switch after.State {
-	case apikey.Revoked:
-		e.normal(key, eventRevoked, "Revoke", "key %s is revoked for good", id)
-	case apikey.Suspended:
-		e.normal(key, eventSuspended, "Suspend", "key %s is suspended", id)
-	case apikey.Rotated:
-		e.normal(key, eventOverlapEnded, "Rotate", "key %s no longer works: its overlap with its successor is over", id)
-	case apikey.NotGranted:
-		e.normal(key, eventNotGranted, "Judge", "key %s is no longer granted; see the Ready condition", id)
-	case apikey.Active:
-		e.normal(key, eventResumed, "Resume", "key %s works again", id)
+	if field, changes := edits(before, after); changes != "" && !dead(after) {
+		e.tell(audit.Edited, key, after, editor(key, field), changes)
 	}
+}
+
+// buried tells of an APIKey that is gone, and of its keys.
+func (e *events) buried(key *v1alpha1.APIKey, records int) {
+	e.tell(audit.Deleted, key, nil, "", fmt.Sprintf("its %d keys let nobody in any more", records))
 }
 
 // reported tells of a status that time alone changed.
 func (e *events) reported(key *v1alpha1.APIKey, before, after []metav1.Condition) {
 	if became(before, after, v1alpha1.ConditionReady, v1alpha1.ReasonExpired) {
+		e.tell(audit.Expired, key, nil, editor(key, expiresField), "")
 		e.normal(key, eventExpired, "Expire", "the key expired")
 	}
 	if became(before, after, v1alpha1.ConditionRotatingSoon, v1alpha1.ReasonRotatingSoon) {
@@ -121,6 +160,7 @@ func (e *events) restored(owner apikey.Ref, secretName string) {
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "APIKey"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: owner.Namespace, Name: owner.Name, UID: types.UID(owner.UID)},
 	}
+	e.tell(audit.Restored, key, nil, "", "somebody other than the controller changed or deleted the stored Secret "+secretName+": it was put back")
 	e.warn(key, eventRecordRestored, "Restore", "somebody other than the controller changed or deleted the stored Secret "+secretName+": it was put back")
 }
 

@@ -43,6 +43,9 @@ func (r *keys) mint(ctx context.Context, w *world, want *desired) (time.Duration
 	if err := r.hold(ctx, w.key); err != nil {
 		return 0, err
 	}
+	if w.ledger == nil && len(w.records) == 0 {
+		r.events.held(w.key)
+	}
 	draft, err := r.draw(w, want)
 	if err != nil {
 		return 0, err
@@ -172,7 +175,8 @@ func (r *keys) activate(ctx context.Context, draft *issue) error {
 	w.fill(&record, w.grant(record.Environment))
 	secret, err := r.store.putRecord(ctx, &record, draft.secret)
 	if errors.Is(err, errLostRace) {
-		return errors.Join(err, r.takeBack(ctx, w.key, draft.delivery))
+		_, takeBack := r.takeBack(ctx, w.key, draft.delivery)
+		return errors.Join(err, takeBack)
 	}
 	if err != nil {
 		return err

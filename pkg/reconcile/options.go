@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"keygate.dev/keygate/pkg/audit"
 	"keygate.dev/keygate/pkg/scrub"
 )
 
@@ -53,6 +54,8 @@ type Options struct {
 	AdoptRestored bool
 	// Log of everything, with key ids in the place of digests. Default: slog.Default().
 	Log *slog.Logger
+	// Audit takes what happens to keys. Default: a stream on Log.
+	Audit *audit.Log
 	// Registerer of the metrics. Default: a registry of one's own.
 	Registerer prometheus.Registerer
 	// Now is the clock. Default: time.Now.
@@ -92,6 +95,9 @@ func (o Options) withDefaults() (Options, error) {
 		o.Log = slog.Default()
 	}
 	o.Log = slog.New(scrub.Handler(o.Log.Handler())) // requests of records are named from digests
+	if o.Audit == nil {
+		o.Audit = audit.New(o.Log)
+	}
 	if o.Registerer == nil {
 		o.Registerer = prometheus.NewRegistry()
 	}

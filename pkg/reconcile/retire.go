@@ -62,7 +62,11 @@ func (r *keys) retire(ctx context.Context, w *world) error {
 			return err
 		}
 	}
-	return r.release(ctx, w.key)
+	if err := r.release(ctx, w.key); err != nil {
+		return err
+	}
+	r.events.buried(w.key, len(w.records))
+	return nil
 }
 
 // fetchNamed adds the records that the ledger names, should the cache not have them
@@ -106,7 +110,7 @@ func (r *keys) bury(ctx context.Context, w *world) error {
 		if record.HandedOver {
 			continue
 		}
-		if err := r.collect(ctx, w.key, record); err != nil {
+		if _, err := r.collect(ctx, w.key, record); err != nil {
 			return err
 		}
 	}

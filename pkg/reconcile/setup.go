@@ -40,7 +40,8 @@ func managerOptions(o Options, scheme *runtime.Scheme) manager.Options {
 			ReaderFailOnMissingInformer: true,
 			ByObject: map[client.Object]cache.ByObject{
 				// No informer ever sees a Secret of another namespace.
-				&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.KeysNamespace: {}}, UnsafeDisableDeepCopy: &yes},
+				&v1alpha1.APIKey{}: {Transform: keepManagers},
+				&corev1.Secret{}:   {Namespaces: map[string]cache.Config{o.KeysNamespace: {}}, UnsafeDisableDeepCopy: &yes},
 			},
 		},
 		NewClient: func(config *rest.Config, options client.Options) (client.Client, error) {
@@ -70,7 +71,7 @@ func managerOptions(o Options, scheme *runtime.Scheme) manager.Options {
 func addControllers(m manager.Manager, o Options, root *keysecret.Root, metrics *metrics) error {
 	s := &store{client: m.GetClient(), live: m.GetAPIReader(), sealer: root.Sealer, namespace: o.KeysNamespace}
 	d := newDrift(root.Sealer, o.Now)
-	e := &events{recorder: m.GetEventRecorder(name)}
+	e := &events{recorder: m.GetEventRecorder(name), audit: o.Audit}
 	w := &watcher{store: s, drift: d}
 	namespaces := &corev1.Namespace{}
 

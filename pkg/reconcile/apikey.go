@@ -37,6 +37,8 @@ type keys struct {
 	restore func(ctx context.Context, name string) (bool, error)
 	// recoverAfter is how long a token that is being delivered is waited for.
 	recoverAfter time.Duration
+	// expiringSoon is how long before its end a key is said to expire soon.
+	expiringSoon time.Duration
 }
 
 // Reconcile implements reconcile.Reconciler.

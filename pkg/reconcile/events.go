@@ -26,6 +26,8 @@ const (
 	eventResumed        = "Resumed"
 	eventNotGranted     = "NotGranted"
 	eventExpired        = "Expired"
+	eventRegistered     = "Registered"
+	eventExpiringSoon   = "ExpiringSoon"
 	eventRecordRestored = "RecordRestored"
 	eventPolicyAccepted = "PolicyAccepted"
 	eventPolicyInvalid  = "PolicyInvalid"
@@ -50,6 +52,11 @@ func (e *events) warn(about runtime.Object, reason, action, note string) {
 func (e *events) issued(key *v1alpha1.APIKey, r *apikey.Record) {
 	e.normal(key, eventIssued, "Mint", "key %s was issued for policy %s/%s", r.Digest.ID(), r.Policy.Namespace, r.Policy.Name)
 	e.normal(key, eventDelivered, "Deliver", "the token of key %s is in the Secret %s", r.Digest.ID(), deliveryName(key))
+}
+
+// registered tells of a key that was made elsewhere and works from now on.
+func (e *events) registered(key *v1alpha1.APIKey, r *apikey.Record) {
+	e.normal(key, eventRegistered, "Register", "key %s was registered for policy %s/%s", r.Digest.ID(), r.Policy.Namespace, r.Policy.Name)
 }
 
 // undelivered tells why no token could be delivered.
@@ -82,6 +89,9 @@ func (e *events) amended(key *v1alpha1.APIKey, before, after *apikey.Record) {
 func (e *events) reported(key *v1alpha1.APIKey, before, after []metav1.Condition) {
 	if became(before, after, v1alpha1.ConditionReady, v1alpha1.ReasonExpired) {
 		e.normal(key, eventExpired, "Expire", "the key expired")
+	}
+	if became(before, after, v1alpha1.ConditionExpiringSoon, v1alpha1.ReasonExpiresSoon) {
+		e.warn(key, eventExpiringSoon, "Expire", meta.FindStatusCondition(after, v1alpha1.ConditionExpiringSoon).Message)
 	}
 }
 

@@ -36,7 +36,7 @@ func (c *cluster) look(uid string) {
 	}
 }
 
-func isTombstone(r *apikey.Record) bool { return r.State == apikey.Revoked && r.RetiredAt != nil }
+func isTombstone(r *apikey.Record) bool { return r.State == apikey.Deleted && r.RetiredAt != nil }
 
 // A deleted APIKey leaves a tombstone for a day, and nothing else.
 func TestDeleteKey(t *testing.T) {

@@ -30,6 +30,7 @@ func (r *keys) report(ctx context.Context, key *v1alpha1.APIKey, want *desired) 
 	base := key.DeepCopy()
 	statusOf(key, want, r.now())
 	r.metrics.keyIs(client.ObjectKeyFromObject(key), want.ready.Reason)
+	r.metrics.keyExpires(client.ObjectKeyFromObject(key), meta.IsStatusConditionTrue(want.expiring, v1alpha1.ConditionExpiringSoon))
 	if equality.Semantic.DeepEqual(base.Status, key.Status) {
 		return nil
 	}
@@ -45,7 +46,7 @@ func (r *keys) report(ctx context.Context, key *v1alpha1.APIKey, want *desired) 
 func statusOf(key *v1alpha1.APIKey, want *desired, now time.Time) {
 	status := &key.Status
 	status.ObservedGeneration = key.Generation
-	status.Conditions = conditions(status.Conditions, key.Generation, now, want.ready, want.delivered)
+	status.Conditions = conditions(status.Conditions, key.Generation, now, append([]metav1.Condition{want.ready, want.delivered}, want.expiring...)...)
 	status.Hint, status.Environment, status.Scopes, status.Plan, status.ExpiresAt = "", "", nil, "", nil
 	if r := want.elected; r != nil {
 		status.Hint, status.Environment, status.ExpiresAt = r.Hint, r.Environment, metaTime(r.ExpiresAt)

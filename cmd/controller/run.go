@@ -33,6 +33,7 @@ func run(ctx context.Context, o options) error {
 		KeysNamespace:    o.keysNamespace,
 		PolicyNamespaces: o.policyNamespaces,
 		LeaderElection:   o.leaderElect,
+		ExpiringSoon:     o.expiringSoon,
 		Log:              log,
 		Registerer:       ctrlmetrics.Registry,
 	})

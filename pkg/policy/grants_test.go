@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -150,6 +151,55 @@ plans: [{name: free}, {name: team, includes: [free]}]
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := compile(t, declared+c.grants).Granted(policy.GrantNamespace{Name: "platform"}, policy.GrantRequest{Environment: c.environment, Plan: c.plan, Scopes: []string{"write", "read"}})
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestGrantedLives(t *testing.T) {
+	const declared = `
+environments: [{name: live, prefix: l_}, {name: test, prefix: t_}]
+scopes: [{name: read}, {name: write}]
+plans: [{name: free}, {name: team}]
+`
+	const day = 24 * time.Hour
+	lives := func(d time.Duration) *time.Duration { return &d }
+	all := policy.GrantResult{Known: true, EnvironmentGranted: true, PlanGranted: true, LifeGranted: true, Scopes: []string{"read", "write"}}
+	read := policy.GrantResult{Known: true, EnvironmentGranted: true, PlanGranted: true, LifeGranted: true, Scopes: []string{"read"}, Missing: []string{"write"}}
+	refused := func(longest time.Duration) policy.GrantResult {
+		return policy.GrantResult{Known: true, EnvironmentGranted: true, PlanGranted: true, LongestLife: longest, Missing: []string{"read", "write"}}
+	}
+	noPlan := policy.GrantResult{Known: true, EnvironmentGranted: true, Missing: []string{"read", "write"}}
+	for name, c := range map[string]struct {
+		grants string
+		life   *time.Duration
+		want   policy.GrantResult
+	}{
+		"no grants: any life":                     {"", nil, all},
+		"an empty grant: any life":                {"grants: [{}]", nil, all},
+		"as long as is granted":                   {"grants: [{maxTTL: 24h}]", lives(day), all},
+		"a moment longer":                         {"grants: [{maxTTL: 24h}]", lives(day + 1), refused(day)},
+		"without an end":                          {"grants: [{maxTTL: 24h}]", nil, refused(day)},
+		"ended before it began":                   {"grants: [{maxTTL: 24h}]", lives(-day), all},
+		"any end":                                 {"grants: [{requireExpiry: true}]", lives(1 << 62), all},
+		"no end where there must be one":          {"grants: [{requireExpiry: true}]", nil, refused(0)},
+		"maxTTL implies an end":                   {"grants: [{maxTTL: 24h, requireExpiry: false}]", nil, refused(day)},
+		"both":                                    {"grants: [{maxTTL: 24h, requireExpiry: true}]", lives(2 * day), refused(day)},
+		"the longest of several is named":         {"grants: [{maxTTL: 24h}, {maxTTL: 48h}, {maxTTL: 1h}]", lives(3 * day), refused(2 * day)},
+		"any end is longer than all":              {"grants: [{maxTTL: 24h}, {requireExpiry: true}]", nil, refused(0)},
+		"one of several is long enough":           {"grants: [{maxTTL: 1h}, {maxTTL: 48h, scopes: [read]}]", lives(day), read},
+		"those that are too short do not add up":  {"grants: [{scopes: [read]}, {maxTTL: 1h, scopes: [write]}]", lives(day), read},
+		"those that are long enough add up":       {"grants: [{scopes: [read]}, {maxTTL: 24h, scopes: [write]}]", lives(day), all},
+		"a life in another environment":           {"grants: [{maxTTL: 1h}, {environments: [test], maxTTL: 48h}]", lives(day), refused(time.Hour)},
+		"a life of another plan":                  {"grants: [{maxTTL: 1h}, {plans: [team], maxTTL: 48h}]", lives(day), refused(time.Hour)},
+		"a life of another plan alone is no life": {"grants: [{plans: [team], maxTTL: 48h}]", lives(3 * day), noPlan},
+		"a life of others":                        {"grants: [{maxTTL: 1h}, {namespaces: {from: Selector, selector: {matchLabels: {a: b}}}}]", lives(day), refused(time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ask := policy.GrantRequest{Environment: "live", Plan: "free", Scopes: []string{"write", "read"}, Life: c.life}
+			got := compile(t, declared+c.grants).Granted(policy.GrantNamespace{Name: "platform"}, ask)
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

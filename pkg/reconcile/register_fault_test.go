@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -119,6 +120,52 @@ func TestTakeOverHalfway(t *testing.T) {
 	c.start()
 	c.gone(holder)
 	must(t, c.holds(waiting, token))
+}
+
+// neverBack is a client that makes no record of one APIKey until it is told to.
+type neverBack struct {
+	client.Client
+	uid   string
+	tries *atomic.Int32
+	told  *atomic.Bool
+}
+
+func (n neverBack) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+	if o.GetLabels()[keysecret.LabelOwnerUID] == n.uid && !n.told.Load() {
+		n.tries.Add(1)
+		return errors.New("not yet")
+	}
+	return n.Client.Create(ctx, o, opts...)
+}
+
+// TestLostIsNotVacant: what is still to be put back is nobody's to register.
+func TestLostIsNotVacant(t *testing.T) {
+	c := newCluster(t)
+	stop := c.start()
+	holder, token := holders["registered"](c)
+	waiting := c.refused("waiting", token)
+	stop()
+	tries, told := &atomic.Int32{}, &atomic.Bool{}
+	c.start(func(o *Options) {
+		o.wrap = func(inner client.Client) client.Client {
+			return neverBack{inner, string(holder.UID), tries, told}
+		}
+	})
+	c.issued("warm")
+	must(t, c.admin.Delete(t.Context(), c.recordSecret(holder)))
+	c.eventually(func() error {
+		c.poke(waiting)
+		if n := tries.Load(); n < 5 {
+			return fmt.Errorf("the record was tried to be put back %d times", n)
+		}
+		return nil
+	})
+	if records := c.records(string(waiting.UID)); len(records) > 0 {
+		t.Error("another APIKey has the key")
+	}
+	told.Store(true)
+	c.eventually(func() error { return c.holds(holder, token) })
+	c.becomes(waiting, v1alpha1.ConditionReady, v1alpha1.ReasonDuplicateKey)
 }
 
 // TestRegisteredIsRestored: while the controller runs, a record that somebody deletes

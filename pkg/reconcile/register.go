@@ -129,9 +129,9 @@ func (r *keys) register(ctx context.Context, w *world, want *desired) error {
 }
 
 // vacancy makes sure, live, that nobody has the key under any pepper, and returns the
-// tombstone that its record is to be written over; nil: it is new. Under which pepper a
-// controller that does not know the newest one registers meanwhile can't be told: no
-// two of them should run for long.
+// tombstone that its record is to be written over; nil: it is new. A controller that has
+// not read the newest pepper yet looks at fewer names, so that it could register the key
+// a second time: a race that is accepted, for only the leader registers.
 func (r *keys) vacancy(ctx context.Context, key *v1alpha1.APIKey) (over *corev1.Secret, err error) {
 	names := recordNames(r.peppers, key)
 	if len(names) == 0 {

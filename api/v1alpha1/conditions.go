@@ -5,9 +5,11 @@ const (
 	// ConditionReady of an APIKey is True while callers are let in with it.
 	ConditionReady = "Ready"
 	// ConditionDelivered of an APIKey is True once its token was put into the
-	// delivery Secret, and stays so after the Secret is gone.
+	// delivery Secret, and stays so after the Secret is gone. Of a key that was made
+	// elsewhere it is True once that is registered: its holder has it.
 	ConditionDelivered = "Delivered"
-	// ConditionExpiringSoon of an APIKey is True in the time before its expiresAt.
+	// ConditionExpiringSoon of an APIKey with an expiresAt is True in the time before
+	// that. A key that was revoked has none.
 	ConditionExpiringSoon = "ExpiringSoon"
 	// ConditionRotatingSoon of an APIKey with rotation.every is True in the time before
 	// its token is replaced by itself.
@@ -72,8 +74,18 @@ const (
 	ReasonDelivered = "Delivered"
 	// ReasonHandedOver: the token was delivered once and its Secret is gone.
 	ReasonHandedOver = "HandedOver"
+	// ReasonRegistered: the key was made elsewhere, and is registered.
+	ReasonRegistered = "Registered"
 	// ReasonNothingIssued: no token was minted, and none will be as things stand.
 	ReasonNothingIssued = "NothingIssued"
+)
+
+// Reasons of an APIKey's ExpiringSoon condition, besides [ReasonExpired].
+const (
+	// ReasonExpiresSoon: spec.expiresAt is near.
+	ReasonExpiresSoon = "ExpiresSoon"
+	// ReasonExpiresLater: there is time yet.
+	ReasonExpiresLater = "ExpiresLater"
 )
 
 // Reasons of an APIKeyPolicy's conditions.

@@ -1,6 +1,7 @@
 package v1alpha1_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -32,6 +33,16 @@ spec:
   delivery: {secretName: hubspot-key, ttl: 24h}
   metadata: {team: acme}
 `
+	registeredKey = `
+apiVersion: keygate.dev/v1alpha1
+kind: APIKey
+metadata: {name: legacy}
+spec:
+  policyRef: {name: stepsies, namespace: platform}
+  displayName: CI/CD Pipeline
+  sha256: ` + someSHA256 + `
+`
+	someSHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 	goodPolicy = `
 apiVersion: keygate.dev/v1alpha1
 kind: APIKeyPolicy
@@ -189,9 +200,69 @@ func TestAPIKeyOnCreation(t *testing.T) {
 		"an environment of spaces":    {"environment: live", `environment: " "`, "environment"},
 		"a metadata number":           {"team: acme", "team: 1", "team"},
 		"a plan with a blank":         {"plan: business", `plan: "big business"`, "plan"},
+		"allowed CIDRs":               {"plan: business", `allowedCIDRs: ["203.0.113.0/24", "2001:db8::/32", "192.0.2.1/32", "0.0.0.0/0"]`, ""},
+		"an allowed address":          {"plan: business", "allowedCIDRs: [203.0.113.7]", "without host bits"},
+		"an allowed CIDR of hosts":    {"plan: business", `allowedCIDRs: ["203.0.113.7/24"]`, "without host bits"},
+		"an IPv6 CIDR of hosts":       {"plan: business", `allowedCIDRs: ["2001:db8::1/32"]`, "without host bits"},
+		"an IPv4-mapped CIDR":         {"plan: business", `allowedCIDRs: ["::ffff:192.0.2.0/120"]`, "without host bits"},
+		"an allowed CIDR of 33 bits":  {"plan: business", `allowedCIDRs: ["203.0.113.0/33"]`, "without host bits"},
+		"an allowed name":             {"plan: business", "allowedCIDRs: [example.com]", "without host bits"},
+		"an empty allowed CIDR":       {"plan: business", `allowedCIDRs: [""]`, "allowedCIDRs"},
+		"no allowed CIDR in the list": {"plan: business", "allowedCIDRs: []", "allowedCIDRs"},
+		"an allowed CIDR twice":       {"plan: business", `allowedCIDRs: ["203.0.113.0/24", "203.0.113.0/24"]`, "Duplicate"},
+		"too many allowed CIDRs":      {"plan: business", "allowedCIDRs: [" + strings.Join(networks(33), ", ") + "]", "allowedCIDRs"},
+		"the most allowed CIDRs":      {"plan: business", "allowedCIDRs: [" + strings.Join(networks(32), ", ") + "]", ""},
 		"an empty metadata key":       {"team: acme", `"": acme`, "metadata keys"},
 		"a long metadata value":       {"team: acme", "team: " + strings.Repeat("x", 257), "metadata"},
 	})
+}
+
+// networks are n of them.
+func networks(n int) []string {
+	var list []string
+	for i := range n {
+		list = append(list, fmt.Sprintf("10.0.%d.0/24", i))
+	}
+	return list
+}
+
+// TestSHA256OnCreation: a key that was made elsewhere is named by 64 digits, and is
+// neither rotated nor delivered.
+func TestSHA256OnCreation(t *testing.T) {
+	const digits, after = "sha256: " + someSHA256, "  sha256: " + someSHA256 + "\n"
+	create(t, "apikeys", registeredKey, map[string]change{
+		"good":                  {"CI/CD", "CI", ""},
+		"delivery of nothing":   {after, after + "  delivery: {}\n", ""},
+		"delivery by default":   {after, after + "  delivery: {retain: Once}\n", ""},
+		"a digit less":          {digits, digits[:len(digits)-1], "sha256"},
+		"a digit more":          {digits, digits + "0", "sha256"},
+		"upper case":            {digits, "sha256: " + strings.ToUpper(someSHA256), "sha256"},
+		"no hex":                {digits, "sha256: g" + someSHA256[1:], "sha256"},
+		"a line feed behind":    {digits, `sha256: "` + someSHA256 + `\n"`, "sha256"},
+		"empty":                 {digits, `sha256: ""`, "sha256"},
+		"rotation":              {after, after + "  rotation: {serial: 1}\n", "rotated there"},
+		"rotation by the clock": {after, after + "  rotation: {every: 24h}\n", "rotated there"},
+		"a Secret":              {after, after + "  delivery: {secretName: x}\n", "is not delivered"},
+		"a Secret that is kept": {after, after + "  delivery: {retain: Keep}\n", "is not delivered"},
+		"a ttl":                 {after, after + "  delivery: {ttl: 1h}\n", "is not delivered"},
+		"a variable":            {after, after + "  delivery: {envVar: KEY}\n", "is not delivered"},
+	})
+}
+
+// TestSHA256OnUpdate: which key it is, and that it is one made elsewhere, never changes.
+func TestSHA256OnUpdate(t *testing.T) {
+	const line = "  sha256: " + someSHA256 + "\n"
+	update(t, "apikeys", registeredKey, map[string]change{
+		"stays":        {"CI/CD", "CI", ""},
+		"another":      {someSHA256, strings.Repeat("a", 64), "sha256 is immutable"},
+		"removed":      {line, "", "sha256 is immutable"},
+		"rotated":      {line, line + "  rotation: {serial: 2}\n", "rotated there"},
+		"delivered":    {line, line + "  delivery: {retain: Keep}\n", "is not delivered"},
+		"suspended":    {line, line + "  state: Suspended\n", ""},
+		"with an end":  {line, line + `  expiresAt: "2027-01-01T00:00:00Z"` + "\n", ""},
+		"from a place": {line, line + `  allowedCIDRs: ["203.0.113.0/24"]` + "\n", ""},
+	})
+	update(t, "apikeys", goodKey, map[string]change{"added": {"  plan: business\n", line, "sha256 is immutable"}})
 }
 
 func TestAPIKeyOnUpdate(t *testing.T) {
@@ -261,6 +332,18 @@ func TestAPIKeyPolicyOnCreation(t *testing.T) {
 		"a rule with no such scope":        {"scopes: [read]}\n  - {paths", "scopes: [delete]}\n  - {paths", "does not declare"},
 		"any of no such scope":             {"anyScope: [write, admin]", "anyScope: [write, delete]", "does not declare"},
 		"a grant of no such scope":         {"scopes: [read], environments", "scopes: [delete], environments", "does not declare"},
+		"a grant that requires an end":     {"environments: [live], plans", "requireExpiry: true, plans", ""},
+		"a granted life":                   {"environments: [live], plans", "maxTTL: 2160h, plans", ""},
+		"a granted life in parts":          {"environments: [live], plans", "maxTTL: 1h30m5s, plans", ""},
+		"a granted life of a second":       {"environments: [live], plans", "maxTTL: 1s, plans", ""},
+		"a granted life of nothing":        {"environments: [live], plans", `maxTTL: "", plans`, "maxTTL"},
+		"a granted life of zero":           {"environments: [live], plans", "maxTTL: 0h0m0s, plans", "at least a second"},
+		"a granted life in days":           {"environments: [live], plans", "maxTTL: 90d, plans", "maxTTL"},
+		"a granted life below zero":        {"environments: [live], plans", "maxTTL: -1h, plans", "maxTTL"},
+		"a granted life below a second":    {"environments: [live], plans", "maxTTL: 500ms, plans", "maxTTL"},
+		"a granted life past all measure":  {"environments: [live], plans", "maxTTL: 9999999999999h, plans", "maxTTL"},
+		"a granted life as a number":       {"environments: [live], plans", "maxTTL: 90, plans", "maxTTL"},
+		"a word for requireExpiry":         {"environments: [live], plans", `requireExpiry: "yes", plans`, "requireExpiry"},
 		"a grant of no such environment":   {"environments: [live], plans", "environments: [prod], plans", "does not declare"},
 		"a rule with none of the four":     {", " + rule, "", "exactly one of"},
 		"a rule with two of the four":      {rule, "anonymous: true, anyKey: true", "exactly one of"},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"keygate.dev/keygate/pkg/reconcile"
 	"keygate.dev/keygate/pkg/scrub"
@@ -27,6 +28,8 @@ type options struct {
 	leaderElect      bool
 	// adoptRestored takes over what a backup holds of APIKeys, whose uids are new.
 	adoptRestored bool
+	// expiringSoon is how long before its end a key is said to expire soon.
+	expiringSoon time.Duration
 	// logFormat is json or text.
 	logFormat string
 	// auditLog is a path that is appended to; "" and "-": where the log goes.
@@ -48,6 +51,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	f.StringVar(&policyNamespaces, "policy-namespaces", "", "namespaces whose policies may decide hosts, separated by commas, or * for all (default: the system namespace)")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "stay idle while another controller leads")
 	f.BoolVar(&o.adoptRestored, "adopt-restored", false, "after a restore from a backup: take over validly sealed records whose namespace and name match an APIKey, and keep those that match none; turn it off again afterwards")
+	f.DurationVar(&o.expiringSoon, "expiring-soon", reconcile.DefaultExpiringSoon, "how long before its expiresAt a key's ExpiringSoon condition turns True")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
 	f.StringVar(&o.auditLog, "audit-log", "", "file to append to, in JSON, what happens to keys (default: standard error)")
 	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof on the admin address")
@@ -78,6 +82,7 @@ func (o *options) validate(rest int) error {
 	refuse(o.keysNamespace == "", "--keys-namespace must not be empty")
 	refuse(slices.Contains(o.policyNamespaces, ""), "--policy-namespaces has an empty name in its list")
 	refuse(len(o.policyNamespaces) > 1 && slices.Contains(o.policyNamespaces, reconcile.AllNamespaces), "--policy-namespaces is * or a list, not both")
+	refuse(o.expiringSoon <= 0, "--expiring-soon must be longer than nothing")
 	refuse(o.logFormat != "json" && o.logFormat != "text", "--log-format must be json or text")
 	return errors.Join(problems...)
 }

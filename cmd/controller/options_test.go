@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -11,7 +12,7 @@ import (
 func TestParseFlags(t *testing.T) {
 	defaults := options{
 		adminListen: ":9003", systemNamespace: "keygate-system", keysNamespace: "keygate-keys",
-		leaderElect: true, logFormat: "json",
+		leaderElect: true, logFormat: "json", expiringSoon: 336 * time.Hour,
 	}
 	with := func(change func(*options)) options {
 		o := defaults
@@ -30,6 +31,9 @@ func TestParseFlags(t *testing.T) {
 		"no leader":         {[]string{"--leader-elect=false", "--log-format=text"}, with(func(o *options) { o.leaderElect, o.logFormat = false, "text" }), ""},
 		"an empty name":     {[]string{"--policy-namespaces=a,,b"}, options{}, "empty name"},
 		"all and some":      {[]string{"--policy-namespaces=a,*"}, options{}, "not both"},
+		"expiring soon":     {[]string{"--expiring-soon=72h"}, with(func(o *options) { o.expiringSoon = 72 * time.Hour }), ""},
+		"expiring never":    {[]string{"--expiring-soon=0s"}, options{}, "--expiring-soon must be longer"},
+		"expiring backward": {[]string{"--expiring-soon=-1h"}, options{}, "--expiring-soon must be longer"},
 		"an argument":       {[]string{"now"}, options{}, "no arguments"},
 		"another format":    {[]string{"--log-format=xml"}, options{}, "--log-format must be"},
 		"no address":        {[]string{"--admin-listen="}, options{}, "--admin-listen must not be empty"},

@@ -41,6 +41,7 @@ func run(ctx context.Context, o options) (err error) {
 		PolicyNamespaces: o.policyNamespaces,
 		LeaderElection:   o.leaderElect,
 		AdoptRestored:    o.adoptRestored,
+		ExpiringSoon:     o.expiringSoon,
 		Log:              log,
 		Audit:            auditLog,
 		Registerer:       ctrlmetrics.Registry,

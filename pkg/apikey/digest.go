@@ -97,6 +97,16 @@ func (p *Peppers) Newest() int {
 	return p.versions[0]
 }
 
+// Registered returns the digests of the token with this hash under every live pepper,
+// the newest first: those that [Peppers.Digests] finds for the token itself.
+func (p *Peppers) Registered(h Hash) []Digest {
+	digests := make([]Digest, len(p.macs))
+	for i := range p.macs {
+		digests[i] = p.keyed(i, (*[sha256.Size]byte)(&h))
+	}
+	return digests
+}
+
 // Sum is the digest of token under the newest pepper, with that pepper's version.
 // It panics where there is no pepper: call it only on what [NewPeppers] returned.
 func (p *Peppers) Sum(token []byte) (Digest, int) {

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +53,51 @@ func TestDigestsAppends(t *testing.T) {
 	if diff := cmp.Diff([]Digest{{1}, want(pepper('a'), "x")}, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// A registered key is found by its token, under whichever pepper.
+func TestRegisteredIsWhatTheTokenHas(t *testing.T) {
+	p := newPeppers(t, map[int][]byte{2: pepper('b'), 9: pepper('c'), 1: pepper('a')})
+	hash, err := ParseHash(fmt.Sprintf("%x", sha256.Sum256([]byte("sk_token"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(p.Digests(nil, []byte("sk_token")), p.Registered(hash)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseHashRefuses(t *testing.T) {
+	good := strings.Repeat("0a", 32)
+	for name, s := range map[string]string{
+		"empty":      "",
+		"short":      good[1:],
+		"long":       good + "0",
+		"upper case": strings.Repeat("0A", 32),
+		"no hex":     "g" + good[1:],
+		"a prefix":   "0x" + good[2:],
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, err := ParseHash(s)
+			if err == nil || h != (Hash{}) {
+				t.Fatalf("ParseHash(%q) = %v, %v", s, h, err)
+			}
+			if s != "" && strings.Contains(err.Error(), s) {
+				t.Errorf("the error shows it: %v", err)
+			}
+		})
+	}
+}
+
+func FuzzParseHash(f *testing.F) {
+	f.Add(strings.Repeat("0a", 32))
+	f.Add(strings.Repeat("0A", 32))
+	f.Add("zz")
+	f.Fuzz(func(t *testing.T, s string) {
+		if h, err := ParseHash(s); err == nil && fmt.Sprintf("%x", h) != s {
+			t.Errorf("%q was read as %x", s, h)
+		}
+	})
 }
 
 func TestNoPeppersNoDigests(t *testing.T) {

@@ -21,18 +21,21 @@ const (
 	Active State = "Active"
 	// Suspended: turned away until it is Active again.
 	Suspended State = "Suspended"
-	// Revoked: turned away for good. Tombstones are Revoked.
+	// Revoked: turned away for good.
 	Revoked State = "Revoked"
 	// NotGranted: the policy no longer grants what the key needs.
 	NotGranted State = "NotGranted"
 	// Rotated: turned away for good, because the overlap with its successor is over.
 	Rotated State = "Rotated"
+	// Deleted: turned away because the owner is gone. Unlike one that was revoked, the
+	// key may be registered again.
+	Deleted State = "Deleted"
 )
 
 // valid reports whether s is one of the states above.
 func (s State) valid() bool {
 	switch s {
-	case Pending, Active, Suspended, Revoked, NotGranted, Rotated:
+	case Pending, Active, Suspended, Revoked, NotGranted, Rotated, Deleted:
 		return true
 	}
 	return false

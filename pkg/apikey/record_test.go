@@ -59,7 +59,7 @@ func TestRecordRefuses(t *testing.T) {
 			}
 		})
 	}
-	for name, state := range map[string]State{"pending": Pending, "active": Active, "suspended": Suspended, "revoked": Revoked, "not granted": NotGranted, "rotated": Rotated} {
+	for name, state := range map[string]State{"pending": Pending, "active": Active, "suspended": Suspended, "revoked": Revoked, "not granted": NotGranted, "rotated": Rotated, "deleted": Deleted} {
 		r := record()
 		r.State = state
 		if err := r.Validate(); err != nil {

@@ -199,7 +199,7 @@ func stateDetail(state apikey.State) Detail {
 		return DetailPending
 	case apikey.Suspended:
 		return DetailSuspended
-	case apikey.Revoked:
+	case apikey.Revoked, apikey.Deleted:
 		return DetailRevoked
 	case apikey.NotGranted:
 		return DetailNotGranted

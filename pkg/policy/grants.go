@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -18,6 +20,18 @@ type GrantNamespace struct {
 	Labels map[string]string
 }
 
+// GrantRequest is what an APIKey asks for.
+type GrantRequest struct {
+	// Environment; "": the default one.
+	Environment string
+	// Plan in force (see [Policy.Plan]); "": none.
+	Plan string
+	// Scopes by name.
+	Scopes []string
+	// Life is how long the key lives from the issue of its token on; nil: without an end.
+	Life *time.Duration
+}
+
 // GrantResult is what a policy grants of what an APIKey asks for.
 type GrantResult struct {
 	// Known: some grant is for the namespace, whatever it grants. Where none is, the
@@ -30,6 +44,11 @@ type GrantResult struct {
 	// plan, too, and the policy declares it. Without a plan, it is one that is for every
 	// plan.
 	PlanGranted bool
+	// LifeGranted: some of the grants for the plan is for keys that live as long.
+	LifeGranted bool
+	// LongestLife is the longest that a key may live, where LifeGranted is all that is
+	// missing; 0: any time, but it must end.
+	LongestLife time.Duration
 	// Scopes that were asked for and are granted, each once, in the order in which the
 	// policy declares them.
 	Scopes []string
@@ -47,20 +66,22 @@ type grant struct {
 	environments []string
 	// plans that it is for; nil: every one, and keys without a plan.
 	plans []string
+	// maxLife of the keys that it is for; 0: any.
+	maxLife time.Duration
+	// expiring: it is for keys alone that expire.
+	expiring bool
 	// scopes that it grants, closed over what they include.
 	scopes ScopeSet
 }
 
-// Granted says what the grants for a namespace give to an APIKey that asks for an
-// environment, "" being the default one, and scopes, and whose plan in force is plan
-// (see [Policy.Plan]), "" being none. Several grants add up: of those that are for
-// the environment and the plan, each gives its scopes.
-func (p *Policy) Granted(ns GrantNamespace, environment, plan string, scopes []string) GrantResult {
-	if environment == "" {
-		environment = p.DefaultEnvironment()
-	}
+// Granted says what the grants for a namespace give to an APIKey. Several grants add
+// up: of those that are for its environment, its plan and its life, each gives its
+// scopes.
+func (p *Policy) Granted(ns GrantNamespace, ask GrantRequest) GrantResult {
+	environment := cmp.Or(ask.Environment, p.DefaultEnvironment())
 	_, declared := p.environments[environment]
-	planDeclared := plan == "" || p.plans.bits[plan] != 0
+	planDeclared := ask.Plan == "" || p.plans.bits[ask.Plan] != 0
+	var tooShort []time.Duration // of each grant that is for all but the life; 0: any that ends
 	var result GrantResult
 	var granted ScopeSet
 	for i := range p.grants {
@@ -73,12 +94,21 @@ func (p *Policy) Granted(ns GrantNamespace, environment, plan string, scopes []s
 			continue
 		}
 		result.EnvironmentGranted = true
-		if planDeclared && g.coversPlan(plan) {
-			result.PlanGranted = true
-			granted |= g.scopes
+		if !planDeclared || !g.coversPlan(ask.Plan) {
+			continue
 		}
+		result.PlanGranted = true
+		if !g.coversLife(ask.Life) {
+			tooShort = append(tooShort, g.maxLife)
+			continue
+		}
+		result.LifeGranted = true
+		granted |= g.scopes
 	}
-	result.Scopes, result.Missing = divide(&p.scopes, scopes, granted)
+	if result.PlanGranted && !result.LifeGranted && !slices.Contains(tooShort, 0) {
+		result.LongestLife = slices.Max(tooShort)
+	}
+	result.Scopes, result.Missing = divide(&p.scopes, ask.Scopes, granted)
 	return result
 }
 
@@ -98,6 +128,14 @@ func (g *grant) covers(environment string) bool {
 // coversPlan reports whether g is for a plan, or, "", for keys without one.
 func (g *grant) coversPlan(plan string) bool {
 	return g.plans == nil || slices.Contains(g.plans, plan)
+}
+
+// coversLife reports whether g is for keys that live so long; nil: without an end.
+func (g *grant) coversLife(life *time.Duration) bool {
+	if life == nil {
+		return !g.expiring
+	}
+	return g.maxLife == 0 || *life <= g.maxLife
 }
 
 // divide parts the scopes asked for into those in granted, in the order of
@@ -168,12 +206,25 @@ func (c *grantCompiler) grant(at *field.Path, g *v1alpha1.Grant) grant {
 		out.plans = texts(g.Plans)
 		c.plans.declared(c.found, at.Child("plans"), out.plans)
 	}
+	out.maxLife, out.expiring = c.life(at, g)
 	for i, name := range g.Environments {
 		if !slices.ContainsFunc(c.spec.Environments, func(e v1alpha1.Environment) bool { return e.Name == name }) {
 			c.found.add(at.Child("environments").Index(i), "the environment %q is not declared: add it to spec.environments", name)
 		}
 	}
 	return out
+}
+
+// life reads how long the keys of a grant may live, 0 being any time, and whether they
+// must end.
+func (c *grantCompiler) life(at *field.Path, g *v1alpha1.Grant) (longest time.Duration, expiring bool) {
+	if g.MaxTTL == nil {
+		return 0, g.RequireExpiry
+	}
+	if g.MaxTTL.Duration < time.Second {
+		c.found.add(at.Child("maxTTL"), "%s is not possible: write a duration of at least a second, as 2160h", g.MaxTTL.Duration)
+	}
+	return g.MaxTTL.Duration, true
 }
 
 // namespaces reads which namespaces a grant is for: the one of that name, or, where

@@ -252,11 +252,11 @@ func TestSamplesGrantTheirKeys(t *testing.T) {
 				environment = p.DefaultEnvironment()
 			}
 			plan, ok := p.Plan(environment, string(key.Spec.Plan))
-			got := p.Granted(policy.GrantNamespace{Name: "acme", Labels: labels}, environment, plan, scopes)
+			got := p.Granted(policy.GrantNamespace{Name: "acme", Labels: labels}, policy.GrantRequest{Environment: environment, Plan: plan, Scopes: scopes})
 			if !ok || !got.Known || !got.EnvironmentGranted || !got.PlanGranted || len(got.Missing) > 0 {
 				t.Errorf("%s: the key %s is granted %+v", file, key.Name, got)
 			}
-			if got := p.Granted(policy.GrantNamespace{Name: "other"}, environment, plan, scopes); got.Known {
+			if got := p.Granted(policy.GrantNamespace{Name: "other"}, policy.GrantRequest{Environment: environment, Plan: plan, Scopes: scopes}); got.Known {
 				t.Errorf("%s: anybody is granted keys", file)
 			}
 		}

@@ -153,11 +153,11 @@ func TestStepsiesKeys(t *testing.T) {
 	}{
 		"a tenant has no admin": {
 			policy.GrantNamespace{Name: "acme", Labels: map[string]string{"stepsies.com/api": "true"}},
-			policy.GrantResult{Known: true, EnvironmentGranted: true, PlanGranted: true, Scopes: []string{"read", "write"}, Missing: []string{"admin"}},
+			policy.GrantResult{Known: true, EnvironmentGranted: true, PlanGranted: true, LifeGranted: true, Scopes: []string{"read", "write"}, Missing: []string{"admin"}},
 		},
 		"the platform has everything": {
 			policy.GrantNamespace{Name: "platform"},
-			policy.GrantResult{Known: true, EnvironmentGranted: true, PlanGranted: true, Scopes: []string{"read", "write", "admin"}},
+			policy.GrantResult{Known: true, EnvironmentGranted: true, PlanGranted: true, LifeGranted: true, Scopes: []string{"read", "write", "admin"}},
 		},
 		"others have nothing": {
 			policy.GrantNamespace{Name: "other"},
@@ -165,7 +165,7 @@ func TestStepsiesKeys(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, p.Granted(c.namespace, "", "", []string{"admin", "write", "read"})); diff != "" {
+			if diff := cmp.Diff(c.want, p.Granted(c.namespace, policy.GrantRequest{Scopes: []string{"admin", "write", "read"}})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

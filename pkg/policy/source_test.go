@@ -13,7 +13,7 @@ import (
 func TestSourceSurvivesMarshalling(t *testing.T) {
 	want := source(t, `
 hosts: [api.example.com]
-grants: [{namespaces: {from: Selector, selector: {matchLabels: {a: b}}}, scopes: [read]}]
+grants: [{namespaces: {from: Selector, selector: {matchLabels: {a: b}}}, scopes: [read], maxTTL: 2160h, requireExpiry: true}]
 upstream: {headers: false}
 plans: [{name: basic, limits: [{requests: 10, per: 1h30m}]}]
 defaultPlan: basic
@@ -52,6 +52,8 @@ func TestParseSource(t *testing.T) {
 		"garbage behind":          {"]}}", "]}}}", "something follows"},
 		"half of it":              {"]}}", "]", "decode policy"},
 		"nothing":                 {goodSource, "", "decode policy"},
+		"a life that is none":     {`"rules":[]`, `"rules":[],"grants":[{"namespaces":{},"maxTTL":"90d"}]`, "decode policy"},
+		"a life as a number":      {`"rules":[]`, `"rules":[],"grants":[{"namespaces":{},"maxTTL":90}]`, "decode policy"},
 		"a time that is none":     {"2026-01-02", "2026-13-02", "decode policy"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +100,7 @@ func TestParseSourceHeader(t *testing.T) {
 
 func FuzzParseSource(f *testing.F) {
 	f.Add([]byte(goodSource))
-	data, err := policy.MarshalSource(source(f, "errors: {bodies: {default: {a: [\"{message}\"]}}}\ngrants: [{namespaces: {from: All}, plans: [a]}]\nplans: [{name: a, limits: [{requests: 1, per: 1h}]}]\ndefaultPlan: a\ncredentials: [{query: {name: k}}]"))
+	data, err := policy.MarshalSource(source(f, "errors: {bodies: {default: {a: [\"{message}\"]}}}\ngrants: [{namespaces: {from: All}, plans: [a], maxTTL: 1h30m, requireExpiry: true}, {maxTTL: 0s}]\nplans: [{name: a, limits: [{requests: 1, per: 1h}]}]\ndefaultPlan: a\ncredentials: [{query: {name: k}}]"))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -39,6 +39,8 @@ type keys struct {
 	recoverAfter time.Duration
 	// adoptRestored: see Options.AdoptRestored.
 	adoptRestored bool
+	// expiringSoon is how long before its end a key is said to expire soon.
+	expiringSoon time.Duration
 }
 
 // Reconcile implements reconcile.Reconciler.

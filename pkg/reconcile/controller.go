@@ -123,7 +123,7 @@ func (c *Controller) prepare(ctx context.Context) (manager.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)
 	}
-	if err := addIndexes(ctx, m.GetFieldIndexer(), root.Sealer); err != nil {
+	if err := addIndexes(ctx, m.GetFieldIndexer(), root); err != nil {
 		return nil, fmt.Errorf("index the cache: %w", err)
 	}
 	c.metrics.reset()

@@ -38,8 +38,12 @@ type facts struct {
 	doubtful string
 	// spoiled names the Secrets of older tokens that cannot be read.
 	spoiled []string
+	// taken: the key that the APIKey registers is, or was to its end, another's.
+	taken bool
 	// failure of the last attempt to deliver a token of this generation; nil: none.
 	failure *failure
+	// soon is how long before its end a key expires soon.
+	soon time.Duration
 	// now is the moment that everything is judged at.
 	now time.Time
 }
@@ -66,6 +70,11 @@ type desired struct {
 	rotatingSoon     *metav1.Condition
 	// nextRotation is when the token is replaced by itself; zero: it is not.
 	nextRotation time.Time
+	// expiring is the ExpiringSoon condition, where there is one.
+	expiring []metav1.Condition
+	// grantedFrom is when the time that is left is as short as is granted; zero: it
+	// is, or that is not what is missing.
+	grantedFrom time.Time
 	// wake is when the facts will judge differently by themselves; zero: never.
 	wake time.Time
 }
@@ -296,7 +305,7 @@ func (f *facts) collectBy(r *apikey.Record) time.Time {
 func (f *facts) wake(d *desired, s *succession) (earliest time.Time) {
 	moments := []time.Time{f.underWay(s)}
 	if f.key.Spec.ExpiresAt != nil {
-		moments = append(moments, f.key.Spec.ExpiresAt.Time)
+		moments = append(moments, f.key.Spec.ExpiresAt.Time, f.key.Spec.ExpiresAt.Add(-f.soon), d.grantedFrom)
 	}
 	if f.failure != nil {
 		moments = append(moments, f.failure.until)

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +74,11 @@ func pending(r *apikey.Record) {
 }
 
 func revoked(r *apikey.Record) { r.State = apikey.Revoked }
+
+// made asks for a key that was made elsewhere, whose record is registered.
+func made(s *v1alpha1.APIKeySpec) { s.SHA256 = strings.Repeat("0a", 32) }
+
+func registered(r *apikey.Record) { r.DeliveredAt, r.DeliveryUID = nil, "" }
 
 // naming is a ledger that names the record with this id.
 func naming(id byte) *keysecret.Ledger {
@@ -246,6 +252,34 @@ func TestDecide(t *testing.T) {
 		"the ledger is another version's": {
 			facts{key: aKey(), policy: read, unreadable: "ledger-x", records: []*apikey.Record{aRecord(1)}},
 			want{elected: 1, states: []apikey.State{"Active"}, scopes: []string{"read"}, ready: "RecordInvalid", delivered: "Delivered", wake: day - time.Hour},
+		},
+		"nothing is registered yet": {
+			facts{key: aKey(made), policy: read},
+			want{mint: true, ready: "Pending", delivered: "NothingIssued"},
+		},
+		"registered": {
+			facts{key: aKey(made), policy: read, records: []*apikey.Record{aRecord(1, registered)}},
+			want{elected: 1, states: []apikey.State{"Active"}, scopes: []string{"read"}, ledger: 1, ready: "Active", delivered: "Registered"},
+		},
+		"registered, but not granted any more": {
+			facts{key: aKey(made), ledger: naming(1), records: []*apikey.Record{aRecord(1, registered)}},
+			want{elected: 1, states: []apikey.State{"NotGranted"}, ready: "PolicyNotFound", delivered: "Registered"},
+		},
+		"another has the key": {
+			facts{key: aKey(made), policy: read, taken: true},
+			want{ready: "DuplicateKey", delivered: "NothingIssued"},
+		},
+		"another has the key, which one who is granted nothing is not told": {
+			facts{key: aKey(made), taken: true},
+			want{ready: "PolicyNotFound", delivered: "NothingIssued"},
+		},
+		"another has the key, and it is revoked": {
+			facts{key: aKey(made, state(v1alpha1.StateRevoked)), policy: read, taken: true},
+			want{ready: "Revoked", delivered: "NothingIssued"},
+		},
+		"another took what the ledger names": {
+			facts{key: aKey(made), policy: read, taken: true, ledger: naming(1)},
+			want{ready: "DuplicateKey", delivered: "NothingIssued"},
 		},
 		"delivery failed": {
 			facts{key: aKey(), policy: read, failure: &failure{reason: "DeliveryConflict", until: noon.Add(time.Second)}},

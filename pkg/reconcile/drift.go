@@ -95,11 +95,14 @@ func (d *drift) worse(old, next form, deleted bool) bool {
 	return false
 }
 
-// supersedes reports whether a holds what b does, in the same form or a newer one.
+// supersedes reports whether a holds what b does, in the same form or a newer one. A
+// key that another APIKey registered anew has a newer record than the tombstone it
+// took the place of; one that is registered where a record was lost has an older.
 func supersedes(a, b form) bool {
 	switch {
 	case b.record != nil:
-		return a.record != nil && a.record.Revision >= b.record.Revision
+		return a.record != nil && (a.record.Revision > b.record.Revision ||
+			a.record.Revision == b.record.Revision && a.record.Owner.UID == b.record.Owner.UID)
 	case b.policy != nil:
 		return a.policy != nil && (a.policy.UID != b.policy.UID || a.policy.Generation >= b.policy.Generation)
 	case b.ledger != nil:

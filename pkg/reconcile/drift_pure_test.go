@@ -19,6 +19,7 @@ func TestWorse(t *testing.T) {
 			r.State, r.RetiredAt = apikey.Revoked, &at
 		}
 	}
+	others := func(r *apikey.Record) { r.Owner.UID = "another-uid" }
 	source := func(uid string, generation int64) form {
 		return form{policy: &policy.Source{UID: uid, Generation: generation}}
 	}
@@ -39,6 +40,9 @@ func TestWorse(t *testing.T) {
 		"a Pending record is spoiled":        {old: record(1, pending), want: true},
 		"a tombstone is deleted before time": {old: record(3, retired(retention-time.Second)), deleted: true, want: true},
 		"a tombstone has served its time":    {old: record(3, retired(retention)), deleted: true},
+		"a key is registered by another":     {old: record(3, retired(time.Hour)), next: record(4, others)},
+		"one is registered over a lost one":  {old: record(1), next: record(1, others), want: true},
+		"and that is undone":                 {old: record(1, others), next: record(2)},
 		"a ledger is spoiled":                {old: ledger, want: true},
 		"a ledger is written":                {old: ledger, next: ledger},
 		"a ledger is deleted":                {old: ledger, deleted: true},

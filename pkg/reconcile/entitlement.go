@@ -14,11 +14,14 @@ type entitlement struct {
 	// planRefused says why the APIKey can't have the plan that it asks for, or has
 	// without asking, and what to do; "": it can.
 	planRefused string
+	// lifeRefused says why the APIKey can't live as long as it asks, and what to do; "":
+	// it can.
+	lifeRefused string
 }
 
 // inForce reports whether the APIKey's tokens may work at all, whatever their scopes.
 func (e *entitlement) inForce() bool {
-	return e.Known && e.EnvironmentGranted && e.planRefused == ""
+	return e.Known && e.EnvironmentGranted && e.planRefused == "" && e.lifeRefused == ""
 }
 
 // grant is what the policy grants of what is asked for, in an environment.
@@ -31,12 +34,17 @@ func (f *facts) grant(environment string) entitlement {
 		asked[i] = string(scope)
 	}
 	plan, possible := f.policy.Plan(environment, string(f.key.Spec.Plan))
-	granted := f.policy.Granted(policy.GrantNamespace{Name: f.key.Namespace, Labels: f.labels}, environment, plan, asked)
-	if possible && granted.PlanGranted {
-		return entitlement{GrantResult: granted, plan: plan}
+	granted := f.policy.Granted(policy.GrantNamespace{Name: f.key.Namespace, Labels: f.labels}, policy.GrantRequest{
+		Environment: environment, Plan: plan, Scopes: asked, Life: f.life(),
+	})
+	switch {
+	case !possible || !granted.PlanGranted:
+		granted.Scopes = nil // what a key has, it has with its plan
+		return entitlement{GrantResult: granted, planRefused: f.refusedPlan(environment, plan)}
+	case !granted.LifeGranted:
+		return entitlement{GrantResult: granted, lifeRefused: f.refusedLife(granted.LongestLife)}
 	}
-	granted.Scopes = nil // what a key has, it has with its plan
-	return entitlement{GrantResult: granted, planRefused: f.refusedPlan(environment, plan)}
+	return entitlement{GrantResult: granted, plan: plan}
 }
 
 // refusedPlan says why an APIKey can't have a plan, and what to do. One that the policy

@@ -35,6 +35,8 @@ const (
 	eventResumed        = "Resumed"
 	eventNotGranted     = "NotGranted"
 	eventExpired        = "Expired"
+	eventRegistered     = "Registered"
+	eventExpiringSoon   = "ExpiringSoon"
 	eventRecordRestored = "RecordRestored"
 	eventAdopted        = "Adopted"
 	eventPolicyAccepted = "PolicyAccepted"
@@ -86,6 +88,12 @@ func (e *events) rotated(key *v1alpha1.APIKey, before, after *apikey.Record, end
 	e.tell(audit.Rotated, key, before, actor, "key "+after.Digest.ID()+" takes its place; it "+until)
 	e.normal(key, eventRotated, "Rotate", "key %s takes the place of key %s, which %s", after.Digest.ID(), before.Digest.ID(), until)
 	e.delivered(key, after)
+}
+
+// registered tells of a key that was made elsewhere and works from now on.
+func (e *events) registered(key *v1alpha1.APIKey, r *apikey.Record) {
+	e.tell(audit.Registered, key, r, "", "")
+	e.normal(key, eventRegistered, "Register", "key %s was registered for policy %s/%s", r.Digest.ID(), r.Policy.Namespace, r.Policy.Name)
 }
 
 // undelivered tells why no token could be delivered.
@@ -150,6 +158,9 @@ func (e *events) reported(key *v1alpha1.APIKey, before, after []metav1.Condition
 	}
 	if became(before, after, v1alpha1.ConditionRotatingSoon, v1alpha1.ReasonRotatingSoon) {
 		e.normal(key, eventRotatingSoon, "Rotate", "%s", meta.FindStatusCondition(after, v1alpha1.ConditionRotatingSoon).Message)
+	}
+	if became(before, after, v1alpha1.ConditionExpiringSoon, v1alpha1.ReasonExpiresSoon) {
+		e.warn(key, eventExpiringSoon, "Expire", meta.FindStatusCondition(after, v1alpha1.ConditionExpiringSoon).Message)
 	}
 }
 

@@ -20,6 +20,9 @@ const (
 	policyIndex = "policy"
 	// uidIndex of APIKeys.
 	uidIndex = "uid"
+	// registrationIndex of APIKeys that register a key, by the names that its record may
+	// have.
+	registrationIndex = "registration"
 )
 
 // byOwner finds the records that are sealed as an APIKey's.
@@ -40,14 +43,19 @@ func byPolicy(name string) string { return "policy/" + name }
 func byHost(host string) string { return "host/" + host }
 
 // addIndexes must be called before the cache starts.
-func addIndexes(ctx context.Context, indexer client.FieldIndexer, sealer *keysecret.Sealer) error {
+func addIndexes(ctx context.Context, indexer client.FieldIndexer, root *keysecret.Root) error {
 	if err := indexer.IndexField(ctx, &corev1.Secret{}, secretIndex, func(o client.Object) []string {
-		return secretValues(sealer, o.(*corev1.Secret))
+		return secretValues(root.Sealer, o.(*corev1.Secret))
 	}); err != nil {
 		return err
 	}
 	if err := indexer.IndexField(ctx, &v1alpha1.APIKey{}, policyIndex, func(o client.Object) []string {
 		return []string{policyOf(o.(*v1alpha1.APIKey)).String()}
+	}); err != nil {
+		return err
+	}
+	if err := indexer.IndexField(ctx, &v1alpha1.APIKey{}, registrationIndex, func(o client.Object) []string {
+		return recordNames(root.Peppers, o.(*v1alpha1.APIKey))
 	}); err != nil {
 		return err
 	}

@@ -41,6 +41,11 @@ func (f *facts) judge(d *desired, s *succession, grant entitlement) {
 	rotating := issued && due && !hindered
 	d.ready = f.ready(d, rotating, final, refused)
 	d.delivered = f.delivery(d, rotating, final.stands() || refused.stands())
+	if registers(f.key) {
+		d.delivered = registration(issued)
+	}
+	d.expiring = f.expiring(final)
+	d.grantedFrom = f.grantedFrom(issued, grant)
 }
 
 // final is what stands in the way whatever the policy says. What cannot be read can
@@ -50,7 +55,7 @@ func (f *facts) final(elected *apikey.Record) obstacle {
 	case f.key.Spec.State == v1alpha1.StateRevoked || elected != nil && elected.State == apikey.Revoked:
 		return obstacle{v1alpha1.ReasonRevoked, "the key is revoked for good: apply a new APIKey in its place"}
 	case f.unreadable != "":
-		return obstacle{v1alpha1.ReasonRecordInvalid, fmt.Sprintf("the stored Secret %s carries no seal of this installation: an operator must restore it, or the root Secret, from a backup; or delete it, and a new token is issued. Until then, callers may be let in as before; to end that, revoke or delete the APIKey", f.unreadable)}
+		return obstacle{v1alpha1.ReasonRecordInvalid, fmt.Sprintf("the stored Secret %s carries no seal of this installation: an operator must restore it, or the root Secret, from a backup; or delete it, and the key is issued anew. Until then, callers may be let in as before; to end that, revoke or delete the APIKey", f.unreadable)}
 	case f.key.Spec.ExpiresAt != nil && !f.now.Before(f.key.Spec.ExpiresAt.Time):
 		return obstacle{v1alpha1.ReasonExpired, "the key expired at " + stamp(f.key.Spec.ExpiresAt.Time) + ": set spec.expiresAt to a later time, or apply a new APIKey"}
 	}
@@ -70,8 +75,12 @@ func (f *facts) refused(d *desired, grant entitlement) obstacle {
 		return obstacle{v1alpha1.ReasonEnvironmentNotGranted, fmt.Sprintf("the policy %s grants the namespace %s no keys of the environment %q: apply a new APIKey for another one, or ask the policy's owner for a grant", ref, f.key.Namespace, d.environment)}
 	case grant.planRefused != "":
 		return obstacle{v1alpha1.ReasonPlanNotGranted, grant.planRefused}
+	case grant.lifeRefused != "":
+		return obstacle{v1alpha1.ReasonLifetimeNotGranted, grant.lifeRefused}
 	case len(grant.Missing) > 0:
 		return obstacle{v1alpha1.ReasonScopesNotGranted, f.missingScopes(d, grant)}
+	case f.taken:
+		return duplicate
 	}
 	return obstacle{}
 }

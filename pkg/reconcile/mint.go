@@ -25,7 +25,7 @@ type issue struct {
 	delivery delivered
 }
 
-// mint issues the token of the serial and puts its Active record among the facts:
+// mint registers a key that was made elsewhere, or issues the token of the serial and puts its Active record among the facts:
 //
 //	M1 the record, Pending
 //	M2 the ledger names its digest, under resourceVersion: the lock
@@ -36,6 +36,9 @@ type issue struct {
 // in; recover clears it away. It returns after how long to try again where it is
 // not yet time; 0: it is done, or failed with a condition.
 func (r *keys) mint(ctx context.Context, w *world, want *desired) (time.Duration, error) {
+	if registers(w.key) {
+		return 0, r.register(ctx, w, want)
+	}
 	wait, err := r.recover(ctx, w, want.serial)
 	if err != nil || wait > 0 {
 		return wait, err
@@ -89,6 +92,9 @@ func (r *keys) recover(ctx context.Context, w *world, serial int64) (wait time.D
 	secret, err := r.store.fetch(ctx, keysecret.RecordName(entry.Digest))
 	if err != nil {
 		return 0, err
+	}
+	if r.store.isAnothers(w.key, secret) {
+		secret = nil // who lost a token may find it registered by somebody else
 	}
 	if secret != nil {
 		if record := formOf(r.store.sealer, secret).record; record == nil || record.State != apikey.Pending {

@@ -30,7 +30,7 @@ type world struct {
 
 // observe reads the facts from the cache.
 func (r *keys) observe(ctx context.Context, key *v1alpha1.APIKey) (*world, error) {
-	w := &world{facts: facts{key: key, failure: r.attempts.failure(key), now: r.now()}}
+	w := &world{facts: facts{key: key, failure: r.attempts.failure(key), soon: r.expiringSoon, now: r.now()}}
 	// Records first: the ledger, read after them, is then never the older view. All
 	// Secrets of the namespace come through one watch, in the order of their writes.
 	records, err := r.store.recordsOf(ctx, string(key.UID))
@@ -52,6 +52,9 @@ func (r *keys) observe(ctx context.Context, key *v1alpha1.APIKey) (*world, error
 	}
 	if !key.DeletionTimestamp.IsZero() {
 		return w, nil // whatever the policy says
+	}
+	if err := r.observeRegistered(ctx, w); err != nil {
+		return nil, err
 	}
 	return w, r.observePolicy(ctx, w)
 }
@@ -86,7 +89,7 @@ func (r *keys) observeNamed(ctx context.Context, w *world) error {
 		}
 		secret, err := r.store.cached(ctx, keysecret.RecordName(entry.Digest))
 		switch {
-		case err != nil:
+		case err != nil || r.store.isAnothers(w.key, secret):
 			return err
 		case secret == nil:
 		case w.ending():

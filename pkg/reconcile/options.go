@@ -22,6 +22,9 @@ const name = "keygate-controller"
 // decide hosts.
 const AllNamespaces = "*"
 
+// DefaultExpiringSoon is how long before its end a key is said to expire soon: 14 days.
+const DefaultExpiringSoon = 14 * 24 * time.Hour
+
 const (
 	// clientQPS and clientBurst bound the requests to the API server: a mint makes
 	// nine, and the API server has its own priority and fairness.
@@ -43,6 +46,9 @@ type Options struct {
 	// PolicyNamespaces are those whose policies may decide hosts, or AllNamespaces.
 	// Default: the system namespace.
 	PolicyNamespaces []string
+	// ExpiringSoon is how long before its end a key is said to expire soon. Default: 14
+	// days.
+	ExpiringSoon time.Duration
 	// LeaderElection keeps a controller idle while another one leads. Two that run
 	// without it do no harm, but the work twice.
 	LeaderElection bool
@@ -90,6 +96,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if len(o.PolicyNamespaces) == 0 {
 		o.PolicyNamespaces = []string{o.SystemNamespace}
+	}
+	if o.ExpiringSoon == 0 {
+		o.ExpiringSoon = DefaultExpiringSoon
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()

@@ -27,9 +27,13 @@ func pastRetention(r *apikey.Record, now time.Time) bool {
 }
 
 // tombstone is a record in its last form: it turns callers away, and says since when.
+// What had ended for good before, or was asked to, stays so: a key that was merely
+// deleted may be registered again, one that was revoked may not.
 func tombstone(r *apikey.Record, now time.Time) *apikey.Record {
 	dead := *r
-	dead.State = apikey.Revoked
+	if r.State != apikey.Revoked && r.State != apikey.Rotated {
+		dead.State = apikey.Deleted
+	}
 	if dead.RetiredAt == nil {
 		at := now.UTC().Truncate(time.Second)
 		dead.RetiredAt = &at
@@ -81,7 +85,7 @@ func (r *keys) fetchNamed(ctx context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
-		if secret == nil {
+		if secret == nil || r.store.isAnothers(w.key, secret) {
 			continue
 		}
 		record := formOf(r.store.sealer, secret).record
@@ -97,6 +101,9 @@ func (r *keys) fetchNamed(ctx context.Context, w *world) error {
 func (r *keys) bury(ctx context.Context, w *world) error {
 	for i, record := range w.records {
 		dead := tombstone(record, w.now)
+		if w.key.Spec.State == v1alpha1.StateRevoked {
+			dead.State = apikey.Revoked // it was deleted before that was done
+		}
 		if sameRecord(record, dead) {
 			continue
 		}

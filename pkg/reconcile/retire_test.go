@@ -36,7 +36,23 @@ func (c *cluster) look(uid string) {
 	}
 }
 
-func isTombstone(r *apikey.Record) bool { return r.State == apikey.Revoked && r.RetiredAt != nil }
+func isTombstone(r *apikey.Record) bool { return r.State == apikey.Deleted && r.RetiredAt != nil }
+
+// A tombstone tells whether its key had ended before it was deleted.
+func TestTombstone(t *testing.T) {
+	for was, want := range map[apikey.State]apikey.State{
+		apikey.Pending: apikey.Deleted, apikey.Active: apikey.Deleted, apikey.Suspended: apikey.Deleted, apikey.NotGranted: apikey.Deleted,
+		apikey.Deleted: apikey.Deleted, apikey.Revoked: apikey.Revoked, apikey.Rotated: apikey.Rotated,
+	} {
+		first := tombstone(aRecord(1, func(r *apikey.Record) { r.State = was }), noon)
+		if first.State != want || first.RetiredAt == nil || !first.RetiredAt.Equal(noon) {
+			t.Errorf("of one that was %s: %+v", was, first)
+		}
+		if again := tombstone(first, noon.Add(time.Hour)); !sameRecord(first, again) {
+			t.Errorf("buried twice: %+v", again)
+		}
+	}
+}
 
 // A deleted APIKey leaves a tombstone for a day, and nothing else.
 func TestDeleteKey(t *testing.T) {

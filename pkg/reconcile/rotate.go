@@ -139,7 +139,7 @@ func (d *desired) older() []*apikey.Record {
 
 // conditions that an APIKey ought to have.
 func (d *desired) conditions() []metav1.Condition {
-	out := []metav1.Condition{d.ready, d.delivered}
+	out := append([]metav1.Condition{d.ready, d.delivered}, d.expiring...)
 	if d.rotatingSoon != nil {
 		out = append(out, *d.rotatingSoon)
 	}

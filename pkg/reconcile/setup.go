@@ -76,7 +76,11 @@ func addControllers(m manager.Manager, o Options, root *keysecret.Root, metrics 
 	namespaces := &corev1.Namespace{}
 
 	sweeper := &sweeper{store: s, drift: d, events: e, metrics: metrics, now: o.Now, adoptRestored: o.AdoptRestored}
-	keys := &keys{store: s, peppers: root.Peppers, accepted: newAccepted(s, d), drift: d, attempts: newAttempts(o.Now), events: e, metrics: metrics, now: o.Now, restore: sweeper.restore, recoverAfter: o.recoverAfter, adoptRestored: o.AdoptRestored}
+	keys := &keys{
+		store: s, peppers: root.Peppers, accepted: newAccepted(s, d), drift: d, attempts: newAttempts(o.Now),
+		events: e, metrics: metrics, now: o.Now, restore: sweeper.restore,
+		recoverAfter: o.recoverAfter, adoptRestored: o.AdoptRestored, expiringSoon: o.ExpiringSoon,
+	}
 	if err := builder.ControllerManagedBy(m).Named("apikey").For(&v1alpha1.APIKey{}).
 		Watches(&corev1.Secret{}, onChange(w.secretForKeys)).
 		Watches(&v1alpha1.APIKeyPolicy{}, onChange(w.policyForKeys)).

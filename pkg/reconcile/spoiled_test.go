@@ -61,7 +61,7 @@ func (c *cluster) letsIn(secretName string) error {
 		return nil
 	}
 	must(c.TB, err)
-	if r := formOf(c.root().Sealer, secret).record; r == nil || r.State != apikey.Revoked {
+	if r := formOf(c.root().Sealer, secret).record; r == nil || r.State != apikey.Revoked && r.State != apikey.Deleted {
 		return fmt.Errorf("the stored record is %+v", r)
 	}
 	return nil

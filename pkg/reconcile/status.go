@@ -34,6 +34,7 @@ func (r *keys) report(ctx context.Context, key *v1alpha1.APIKey, want *desired) 
 	base := key.DeepCopy()
 	statusOf(key, want, r.now())
 	r.metrics.keyIs(client.ObjectKeyFromObject(key), want.ready.Reason)
+	r.metrics.keyExpires(client.ObjectKeyFromObject(key), meta.IsStatusConditionTrue(want.expiring, v1alpha1.ConditionExpiringSoon))
 	if equality.Semantic.DeepEqual(base.Status, key.Status) {
 		return nil
 	}

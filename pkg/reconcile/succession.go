@@ -71,7 +71,9 @@ func (f *facts) told(serial int64) bool {
 }
 
 // dead reports whether a record lets nobody in, for good.
-func dead(r *apikey.Record) bool { return r.State == apikey.Revoked || r.State == apikey.Rotated }
+func dead(r *apikey.Record) bool {
+	return r.State == apikey.Revoked || r.State == apikey.Rotated || r.State == apikey.Deleted
+}
 
 // supersededAt is when the next token after a record's was delivered; nil: none was.
 // What the record itself says stays true when its successor's record is lost.

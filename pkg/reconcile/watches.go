@@ -75,6 +75,7 @@ func (w *watcher) secretForKeys(ctx context.Context, before, after *corev1.Secre
 		if secret == nil {
 			continue
 		}
+		add(q, w.keysOf(ctx, client.MatchingFields{registrationIndex: secret.Name})...)
 		switch held := formOf(w.store.sealer, secret); {
 		case held.record != nil:
 			add(q, client.ObjectKey{Namespace: held.record.Owner.Namespace, Name: held.record.Owner.Name})

@@ -91,7 +91,7 @@ func TestAdoptRestored(t *testing.T) {
 	stop()
 
 	c.start() // the restore is over
-	c.recordBecomes(gone, inState(apikey.Revoked))
+	c.recordBecomes(gone, inState(apikey.Deleted))
 	if err := c.oneLedgerEach(keys); err != nil {
 		t.Error(err)
 	}

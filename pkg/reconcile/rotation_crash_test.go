@@ -147,7 +147,7 @@ func TestSpoiledRecordsOfSerials(t *testing.T) {
 			c.poke(key)
 		}, apikey.Rotated},
 		"the key is revoked": {func(c *cluster, key *v1alpha1.APIKey) { c.patch(key, `{"spec":{"state":"Revoked"}}`) }, apikey.Revoked},
-		"the key is deleted": {func(c *cluster, key *v1alpha1.APIKey) { must(c.TB, c.admin.Delete(c.Context(), key)) }, apikey.Revoked},
+		"the key is deleted": {func(c *cluster, key *v1alpha1.APIKey) { must(c.TB, c.admin.Delete(c.Context(), key)) }, apikey.Deleted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t)

@@ -34,6 +34,8 @@ type options struct {
 	tls       authz.TLSFiles
 	// trustForwardedProto takes x-forwarded-proto for the truth about TLS.
 	trustForwardedProto bool
+	// clientAddress is where the address is read that allowedCIDRs are compared with.
+	clientAddress authz.ClientAddress
 	rateLimit           rateLimitOptions
 	// maxBodyBytes is the longest body of a denial; 0: no limit.
 	maxBodyBytes int
@@ -63,7 +65,7 @@ type rateLimitOptions struct {
 // with the usage; so is the log later.
 func parseFlags(args []string, output io.Writer) (options, error) {
 	o := options{logOutput: output}
-	decisions := string(authz.LogNone)
+	decisions, clientAddress := string(authz.LogNone), string(authz.ClientPeer)
 	f := flag.NewFlagSet("extauthz", flag.ContinueOnError)
 	f.SetOutput(output)
 	f.StringVar(&o.listen, "listen", ":9001", "address of the gRPC server: host:port or unix:///path")
@@ -79,6 +81,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	f.StringVar(&o.tls.Key, "tls-key", "", "key file of the gRPC server, PEM")
 	f.StringVar(&o.tls.ClientCA, "tls-client-ca", "", "CA file that signs the certificates clients must show, PEM")
 	f.BoolVar(&o.trustForwardedProto, "trust-forwarded-proto", false, "believe x-forwarded-proto: https where a policy requires TLS; only behind a load balancer that ends TLS and sets it")
+	f.StringVar(&clientAddress, "client-address", clientAddress, "where the address is read that a key's allowedCIDRs are compared with: peer, the other end of the connection to Envoy, or x-envoy-external-address, that header, which callers can write unless Envoy has use_remote_address")
 	f.StringVar(&o.rateLimit.redis, "rate-limit-redis", "", "where all replicas together count the requests of keys: redis://[user:password@]host:port[/database], rediss:// for TLS, unix:///path, or a comma list of a Redis Cluster's nodes (default: in memory, each replica for itself)")
 	f.StringVar(&o.rateLimit.passwordFile, "rate-limit-redis-password-file", "", "file with the password of that Redis, read for each connection")
 	f.StringVar(&o.rateLimit.tls.CA, "rate-limit-redis-ca", "", "CA file that signs the certificate of that Redis, PEM (default: the system's)")
@@ -94,7 +97,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	o.decisions = authz.DecisionLog(decisions)
+	o.decisions, o.clientAddress = authz.DecisionLog(decisions), authz.ClientAddress(clientAddress)
 	if err := o.validate(f.NArg()); err != nil {
 		fmt.Fprintln(output, "extauthz:", err)
 		return o, err
@@ -115,6 +118,8 @@ func (o *options) validate(rest int) error {
 	}
 	_, err := authz.ParseDecisionLog(string(o.decisions))
 	refuse(err != nil, "--log-decisions: %w", err)
+	_, err = authz.ParseClientAddress(string(o.clientAddress))
+	refuse(err != nil, "--client-address: %w", err)
 	refuse(rest > 0, "there are no arguments, only flags")
 	refuse(o.listen == "", "--listen must not be empty")
 	refuse(o.adminListen == "", "--admin-listen must not be empty")

@@ -142,6 +142,7 @@ func newServer(o options, store *keystore.Store, limiter authz.Limiter, log *slo
 		MaxBodyBytes: o.maxBodyBytes,
 
 		TrustForwardedProto: o.trustForwardedProto,
+		ClientAddress:       o.clientAddress,
 
 		Decisions:    o.decisions,
 		DrainDelay:   o.drainDelay,

@@ -57,6 +57,8 @@ type ServerOptions struct {
 	// is https: for an Envoy behind a load balancer that ends TLS and sets that header.
 	// Where there is no such balancer, callers can write it themselves.
 	TrustForwardedProto bool
+	// ClientAddress is where the client's address is read; "": of the peer.
+	ClientAddress ClientAddress
 	// Decisions says which decisions get a log line; "": none.
 	Decisions DecisionLog
 	// DrainDelay is the time from NOT_SERVING to the refusal of new calls, in which
@@ -114,7 +116,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 		answers:  &answers{policies: o.Decider.Policies, maxBody: o.MaxBodyBytes},
 		observer: observer,
 
-		trustForwarded: o.TrustForwardedProto,
+		trust: trust{forwardedProto: o.TrustForwardedProto, client: o.ClientAddress},
 	})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)

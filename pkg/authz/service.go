@@ -38,8 +38,7 @@ type service struct {
 	decider  *Decider
 	answers  *answers
 	observer *observer
-	// trustForwarded takes x-forwarded-proto for the truth about TLS.
-	trustForwarded bool
+	trust    trust
 }
 
 // check translates, decides and answers. It never fails: an RPC error would let the
@@ -53,7 +52,7 @@ func (s *service) check(ctx context.Context, in *checkRequest) (out *answer) {
 			out = s.panicked(ctx, in, cause, start)
 		}
 	}()
-	in.parse(s.trustForwarded)
+	in.parse(s.trust)
 	v := s.decider.Decide(ctx, &in.Request)
 	out = s.answers.of(&v, &in.Request)
 	s.observer.decided(ctx, &v, &in.Request, start)

@@ -76,7 +76,7 @@ func addControllers(m manager.Manager, o Options, root *keysecret.Root, metrics 
 
 	sweeper := &sweeper{store: s, drift: d, events: e, metrics: metrics, now: o.Now}
 	keys := &keys{store: s, peppers: root.Peppers, accepted: newAccepted(s, d), drift: d, attempts: newAttempts(o.Now), events: e, metrics: metrics, now: o.Now, restore: sweeper.restore, recoverAfter: o.recoverAfter}
-	if err := builder.ControllerManagedBy(m).Named("apikey").For(&v1alpha1.APIKey{}).
+	if err := builder.ControllerManagedBy(m).Named("apikey").For(&v1alpha1.APIKey{}, builder.WithPredicates(unlessUsage)).
 		Watches(&corev1.Secret{}, onChange(w.secretForKeys)).
 		Watches(&v1alpha1.APIKeyPolicy{}, onChange(w.policyForKeys)).
 		WatchesMetadata(namespaces, onChange(w.namespaceForKeys)).

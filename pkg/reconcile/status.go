@@ -41,7 +41,8 @@ func (r *keys) report(ctx context.Context, key *v1alpha1.APIKey, want *desired) 
 }
 
 // statusOf puts into an APIKey's status what ought to be there. Of what was there
-// only the transition times of unchanged conditions are kept.
+// only the transition times of unchanged conditions are kept, and when the tokens
+// that there are were last used.
 func statusOf(key *v1alpha1.APIKey, want *desired, now time.Time) {
 	status := &key.Status
 	status.ObservedGeneration = key.Generation
@@ -55,6 +56,7 @@ func statusOf(key *v1alpha1.APIKey, want *desired, now time.Time) {
 		}
 	}
 	status.Keys = issuedKeys(want.records)
+	status.Usage = usageOf(status.Usage, want.records)
 }
 
 // conditions are the wanted ones, with the transition times of those in old that

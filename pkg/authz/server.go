@@ -59,6 +59,8 @@ type ServerOptions struct {
 	TrustForwardedProto bool
 	// ClientAddress is where the client's address is read; "": of the peer.
 	ClientAddress ClientAddress
+	// Witness is told of keys that are used; nil: nobody is.
+	Witness Witness
 	// Decisions says which decisions get a log line; "": none.
 	Decisions DecisionLog
 	// DrainDelay is the time from NOT_SERVING to the refusal of new calls, in which
@@ -116,7 +118,8 @@ func NewServer(o ServerOptions) (*Server, error) {
 		answers:  &answers{policies: o.Decider.Policies, maxBody: o.MaxBodyBytes},
 		observer: observer,
 
-		trust: trust{forwardedProto: o.TrustForwardedProto, client: o.ClientAddress},
+		witness: o.Witness,
+		trust:   trust{forwardedProto: o.TrustForwardedProto, client: o.ClientAddress},
 	})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)

@@ -38,7 +38,9 @@ type service struct {
 	decider  *Decider
 	answers  *answers
 	observer *observer
-	trust    trust
+	// witness is told of keys that are used; nil: nobody is.
+	witness Witness
+	trust   trust
 }
 
 // check translates, decides and answers. It never fails: an RPC error would let the
@@ -56,6 +58,7 @@ func (s *service) check(ctx context.Context, in *checkRequest) (out *answer) {
 	v := s.decider.Decide(ctx, &in.Request)
 	out = s.answers.of(&v, &in.Request)
 	s.observer.decided(ctx, &v, &in.Request, start)
+	s.tell(&v, &in.Request, start)
 	return out
 }
 

@@ -71,6 +71,13 @@ func runRefusals(t *testing.T) (f *Refusals, log *auditLog, stop func()) {
 	}
 }
 
+// held is how many callers and keys are remembered.
+func (f *Refusals) held() (callers, keys int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.tallies), len(f.beyond)
+}
+
 // TestRefusals: each key and caller gets a line soon, and then one a minute, which
 // counts all calls.
 func TestRefusals(t *testing.T) {
@@ -106,8 +113,8 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("after it: %s", diff)
 		}
 		time.Sleep(2 * time.Minute)
-		if len(f.tallies) != 0 {
-			t.Errorf("%d callers are remembered", len(f.tallies))
+		if callers, _ := f.held(); callers != 0 {
+			t.Errorf("%d callers are remembered", callers)
 		}
 		call("a", "expired", netip.Addr{})
 		stop()
@@ -128,8 +135,8 @@ func TestRefusalsAreBounded(t *testing.T) {
 		for i := range uint64(2 * maxCallers) {
 			f.Refused(recordOf(fmt.Sprint("b-", i), 2+i), "rotated", netip.MustParseAddr("203.0.113.7"), time.Now())
 		}
-		if len(f.tallies) != maxCallers || len(f.beyond) != maxCallers {
-			t.Errorf("%d callers and %d keys are remembered", len(f.tallies), len(f.beyond))
+		if callers, keys := f.held(); callers != maxCallers || keys != maxCallers {
+			t.Errorf("%d callers and %d keys are remembered", callers, keys)
 		}
 		time.Sleep(2 * time.Second)
 		got, total := map[string]int64{}, int64(0)

@@ -36,7 +36,10 @@ type options struct {
 	trustForwardedProto bool
 	// clientAddress is where the address is read that allowedCIDRs are compared with.
 	clientAddress authz.ClientAddress
-	rateLimit           rateLimitOptions
+	rateLimit     rateLimitOptions
+	usage         usageOptions
+	// auditLog is a path that is appended to; "" and "-": where the log goes.
+	auditLog string
 	// maxBodyBytes is the longest body of a denial; 0: no limit.
 	maxBodyBytes int
 	pprof        bool
@@ -89,6 +92,11 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	f.StringVar(&o.rateLimit.tls.Key, "rate-limit-redis-key", "", "key file of that certificate, PEM")
 	f.DurationVar(&o.rateLimit.timeout, "rate-limit-timeout", 100*time.Millisecond, "longest wait for that Redis, less than Envoy waits for extauthz; then the policy's limitFailure decides")
 	f.IntVar(&o.rateLimit.keys, "rate-limit-keys", 1_000_000, "number of keys that are counted in memory at once, about 100 bytes each")
+	f.IntVar(&o.usage.writesPerSecond, "usage-writes-per-second", 20, "writes in a second, by all replicas together, of when APIKeys were last used (0: not written)")
+	f.DurationVar(&o.usage.interval, "usage-interval", time.Minute, "least time between two such writes of one APIKey by one replica")
+	f.IntVar(&o.usage.keys, "usage-keys", 200_000, "number of APIKeys that can wait to be written, about 200 bytes each; what is beyond is not noted")
+	f.DurationVar(&o.usage.flushTimeout, "usage-flush-timeout", 5*time.Second, "longest time that is spent on what is not written at the end, after the drain timeout")
+	f.StringVar(&o.auditLog, "audit-log", "", "file to append to, in JSON, who calls with dead keys (default: standard error)")
 	f.IntVar(&o.maxBodyBytes, "max-body-bytes", 0, "longest body of a denial, a longer one is left out; set it as Envoy's max_denied_response_body_bytes (0: no limit)")
 	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof on the admin address")
 	f.DurationVar(&o.drainDelay, "drain-delay", 5*time.Second, "time from NOT_SERVING to the refusal of new calls")
@@ -130,7 +138,7 @@ func (o *options) validate(rest int) error {
 	refuse(o.logFormat != "json" && o.logFormat != "text", "--log-format must be json or text")
 	refuse((o.tls.Cert == "") != (o.tls.Key == ""), "--tls-cert and --tls-key go together")
 	refuse(o.tls.ClientCA != "" && o.tls.Cert == "", "--tls-client-ca needs --tls-cert and --tls-key")
-	problems = append(problems, o.rateLimit.validate())
+	problems = append(problems, o.rateLimit.validate(), o.usage.validate())
 	refuse(o.maxBodyBytes < 0, "--max-body-bytes must not be negative")
 	refuse(o.drainDelay < 0, "--drain-delay must not be negative")
 	refuse(o.drainTimeout <= 0, "--drain-timeout must be above 0")

@@ -22,8 +22,9 @@ import (
 	"keygate.dev/keygate/pkg/keystore"
 )
 
-// run serves until ctx ends, then drains. The store and the probes outlive the
-// gRPC server, so that requests are decided and readiness is told to the last.
+// run serves until ctx ends, then drains. The store, the probes and the writing of
+// what was noted outlive the gRPC server, so that requests are decided and readiness
+// is told to the last, and their use is written.
 func run(ctx context.Context, o options) (err error) {
 	log := o.logger()
 	klog.SetSlogLogger(log) // client-go's own
@@ -37,7 +38,12 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, limiter.Close()) }()
-	server, err := newServer(o, store, limiter, log, metrics)
+	witness, err := newWitness(o, log, metrics)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, witness.close()) }()
+	server, err := newServer(o, store, limiter, witness, log, metrics)
 	if err != nil {
 		return err
 	}
@@ -58,6 +64,7 @@ func run(ctx context.Context, o options) (err error) {
 		return server.Serve(serving, grpcListener)
 	})
 	group.Go(func() error { return runStore(outliving, store) })
+	group.Go(func() error { return witness.run(outliving) })
 	group.Go(func() error {
 		return admin.Serve(outliving, adminListener, admin.Handler(server.Ready, metrics, o.pprof))
 	})
@@ -128,7 +135,7 @@ func restConfig(path string) (*rest.Config, error) {
 }
 
 // newServer makes the gRPC server over a store and a limiter.
-func newServer(o options, store *keystore.Store, limiter authz.Limiter, log *slog.Logger, metrics prometheus.Registerer) (*authz.Server, error) {
+func newServer(o options, store *keystore.Store, limiter authz.Limiter, witness authz.Witness, log *slog.Logger, metrics prometheus.Registerer) (*authz.Server, error) {
 	return authz.NewServer(authz.ServerOptions{
 		Decider: &authz.Decider{
 			Keys:        store,
@@ -144,6 +151,7 @@ func newServer(o options, store *keystore.Store, limiter authz.Limiter, log *slo
 		TrustForwardedProto: o.trustForwardedProto,
 		ClientAddress:       o.clientAddress,
 
+		Witness:      witness,
 		Decisions:    o.decisions,
 		DrainDelay:   o.drainDelay,
 		DrainTimeout: o.drainTimeout,

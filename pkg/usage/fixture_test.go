@@ -111,11 +111,14 @@ func options(c *Collector, sink Sink) WriterOptions {
 }
 
 // run runs a Writer until stop is called, which waits for its end.
-func run(tb testing.TB, o WriterOptions) (stop func()) {
+func run(tb testing.TB, o WriterOptions, change ...func(*Writer)) (stop func()) {
 	tb.Helper()
 	w, err := NewWriter(o)
 	if err != nil {
 		tb.Fatal(err)
+	}
+	for _, f := range change {
+		f(w)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

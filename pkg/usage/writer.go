@@ -79,6 +79,8 @@ type Writer struct {
 	WriterOptions
 	writes *prometheus.CounterVec
 	pace   *pace
+	// turn is turnLength, or a test's.
+	turn time.Duration
 	// resting holds the keys that were just tried, in the order in which their rests end.
 	resting list
 	// failures, one after another.
@@ -94,7 +96,7 @@ func NewWriter(o WriterOptions) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{WriterOptions: o, writes: writes, pace: newPace(o.PerSecond)}, nil
+	return &Writer{WriterOptions: o, writes: writes, pace: newPace(o.PerSecond), turn: turnLength}, nil
 }
 
 // Run writes until ctx ends, and then what is left, for as long as it may. A Writer
@@ -151,7 +153,7 @@ func (w *Writer) rouse() {
 // write writes what is pending until its turn or ctx ends, nothing is left, or the
 // API server fails.
 func (w *Writer) write(ctx context.Context) {
-	end := time.Now().Add(turnLength)
+	end := time.Now().Add(w.turn)
 	if !w.sleepIn(ctx, quiet) {
 		return
 	}

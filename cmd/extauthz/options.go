@@ -34,7 +34,12 @@ type options struct {
 	tls       authz.TLSFiles
 	// trustForwardedProto takes x-forwarded-proto for the truth about TLS.
 	trustForwardedProto bool
-	rateLimit           rateLimitOptions
+	// clientAddress is where the address is read that allowedCIDRs are compared with.
+	clientAddress authz.ClientAddress
+	rateLimit     rateLimitOptions
+	usage         usageOptions
+	// auditLog is a path that is appended to; "" and "-": where the log goes.
+	auditLog string
 	// maxBodyBytes is the longest body of a denial; 0: no limit.
 	maxBodyBytes int
 	pprof        bool
@@ -65,7 +70,7 @@ type rateLimitOptions struct {
 // with the usage; so is the log later.
 func parseFlags(args []string, output io.Writer) (options, error) {
 	o := options{logOutput: output}
-	decisions := string(authz.LogNone)
+	decisions, clientAddress := string(authz.LogNone), string(authz.ClientPeer)
 	f := flag.NewFlagSet("extauthz", flag.ContinueOnError)
 	f.SetOutput(output)
 	f.StringVar(&o.listen, "listen", ":9001", "address of the gRPC server: host:port or unix:///path")
@@ -81,6 +86,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	f.StringVar(&o.tls.Key, "tls-key", "", "key file of the gRPC server, PEM")
 	f.StringVar(&o.tls.ClientCA, "tls-client-ca", "", "CA file that signs the certificates clients must show, PEM")
 	f.BoolVar(&o.trustForwardedProto, "trust-forwarded-proto", false, "believe x-forwarded-proto: https where a policy requires TLS; only behind a load balancer that ends TLS and sets it")
+	f.StringVar(&clientAddress, "client-address", clientAddress, "where the address is read that a key's allowedCIDRs are compared with: peer, the other end of the connection to Envoy, or x-envoy-external-address, that header, which callers can write unless Envoy has use_remote_address")
 	f.StringVar(&o.rateLimit.redis, "rate-limit-redis", "", "where all replicas together count the requests of keys: redis://[user:password@]host:port[/database], rediss:// for TLS, unix:///path, or a comma list of a Redis Cluster's nodes (default: in memory, each replica for itself)")
 	f.StringVar(&o.rateLimit.passwordFile, "rate-limit-redis-password-file", "", "file with the password of that Redis, read for each connection")
 	f.StringVar(&o.rateLimit.tls.CA, "rate-limit-redis-ca", "", "CA file that signs the certificate of that Redis, PEM (default: the system's)")
@@ -88,6 +94,11 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	f.StringVar(&o.rateLimit.tls.Key, "rate-limit-redis-key", "", "key file of that certificate, PEM")
 	f.DurationVar(&o.rateLimit.timeout, "rate-limit-timeout", 100*time.Millisecond, "longest wait for that Redis, less than Envoy waits for extauthz; then the policy's limitFailure decides")
 	f.IntVar(&o.rateLimit.keys, "rate-limit-keys", 1_000_000, "number of keys that are counted in memory at once, about 100 bytes each")
+	f.IntVar(&o.usage.writesPerSecond, "usage-writes-per-second", 20, "writes in a second, by all replicas together, of when APIKeys were last used (0: not written)")
+	f.DurationVar(&o.usage.interval, "usage-interval", time.Minute, "least time between two such writes of one APIKey by one replica")
+	f.IntVar(&o.usage.keys, "usage-keys", 200_000, "number of APIKeys that can wait to be written, about 200 bytes each; what is beyond is not noted")
+	f.DurationVar(&o.usage.flushTimeout, "usage-flush-timeout", 5*time.Second, "longest time that is spent on what is not written at the end, after the drain timeout")
+	f.StringVar(&o.auditLog, "audit-log", "", "file to append to, in JSON, who calls with dead keys (default: standard error)")
 	f.IntVar(&o.maxBodyBytes, "max-body-bytes", 0, "longest body of a denial, a longer one is left out; set it as Envoy's max_denied_response_body_bytes (0: no limit)")
 	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof on the admin address")
 	f.BoolVar(&o.tracing, "tracing", false, "export OpenTelemetry spans of decisions over OTLP/gRPC, joined to Envoy's traces, as OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other environment variables say")
@@ -97,7 +108,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	o.decisions = authz.DecisionLog(decisions)
+	o.decisions, o.clientAddress = authz.DecisionLog(decisions), authz.ClientAddress(clientAddress)
 	if err := o.validate(f.NArg()); err != nil {
 		fmt.Fprintln(output, "extauthz:", err)
 		return o, err
@@ -118,6 +129,8 @@ func (o *options) validate(rest int) error {
 	}
 	_, err := authz.ParseDecisionLog(string(o.decisions))
 	refuse(err != nil, "--log-decisions: %w", err)
+	_, err = authz.ParseClientAddress(string(o.clientAddress))
+	refuse(err != nil, "--client-address: %w", err)
 	refuse(rest > 0, "there are no arguments, only flags")
 	refuse(o.listen == "", "--listen must not be empty")
 	refuse(o.adminListen == "", "--admin-listen must not be empty")
@@ -128,7 +141,7 @@ func (o *options) validate(rest int) error {
 	refuse(o.logFormat != "json" && o.logFormat != "text", "--log-format must be json or text")
 	refuse((o.tls.Cert == "") != (o.tls.Key == ""), "--tls-cert and --tls-key go together")
 	refuse(o.tls.ClientCA != "" && o.tls.Cert == "", "--tls-client-ca needs --tls-cert and --tls-key")
-	problems = append(problems, o.rateLimit.validate())
+	problems = append(problems, o.rateLimit.validate(), o.usage.validate())
 	refuse(o.maxBodyBytes < 0, "--max-body-bytes must not be negative")
 	refuse(o.drainDelay < 0, "--drain-delay must not be negative")
 	refuse(o.drainTimeout <= 0, "--drain-timeout must be above 0")

@@ -23,8 +23,9 @@ import (
 	"keygate.dev/keygate/pkg/keystore"
 )
 
-// run serves until ctx ends, then drains. The store and the probes outlive the
-// gRPC server, so that requests are decided and readiness is told to the last.
+// run serves until ctx ends, then drains. The store, the probes and the writing of
+// what was noted outlive the gRPC server, so that requests are decided and readiness
+// is told to the last, and their use is written.
 func run(ctx context.Context, o options) (err error) {
 	log := o.logger()
 	klog.SetSlogLogger(log) // client-go's own
@@ -43,7 +44,12 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer endTracing()
-	server, err := newServer(o, store, limiter, traces, log, metrics)
+	witness, err := newWitness(o, log, metrics)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, witness.close()) }()
+	server, err := newServer(o, parts{store, limiter, traces, witness, log, metrics})
 	if err != nil {
 		return err
 	}
@@ -64,6 +70,7 @@ func run(ctx context.Context, o options) (err error) {
 		return server.Serve(serving, grpcListener)
 	})
 	group.Go(func() error { return runStore(outliving, store) })
+	group.Go(func() error { return witness.run(outliving) })
 	group.Go(func() error {
 		return admin.Serve(outliving, adminListener, admin.Handler(server.Ready, metrics, o.pprof))
 	})
@@ -133,14 +140,25 @@ func restConfig(path string) (*rest.Config, error) {
 	return config, nil
 }
 
-// newServer makes the gRPC server over a store and a limiter.
-func newServer(o options, store *keystore.Store, limiter authz.Limiter, traces stats.Handler, log *slog.Logger, metrics prometheus.Registerer) (*authz.Server, error) {
+// parts are what the gRPC server is made of.
+type parts struct {
+	store   *keystore.Store
+	limiter authz.Limiter
+	// traces is nil where no spans are made.
+	traces  stats.Handler
+	witness authz.Witness
+	log     *slog.Logger
+	metrics prometheus.Registerer
+}
+
+// newServer makes the gRPC server over its parts.
+func newServer(o options, p parts) (*authz.Server, error) {
 	return authz.NewServer(authz.ServerOptions{
 		Decider: &authz.Decider{
-			Keys:        store,
-			Policies:    store.Policies,
-			Synced:      store.Synced,
-			Limiter:     limiter,
+			Keys:        p.store,
+			Policies:    p.store.Policies,
+			Synced:      p.store.Synced,
+			Limiter:     p.limiter,
 			FixedPolicy: o.policy,
 			Now:         time.Now,
 		},
@@ -148,13 +166,15 @@ func newServer(o options, store *keystore.Store, limiter authz.Limiter, traces s
 		MaxBodyBytes: o.maxBodyBytes,
 
 		TrustForwardedProto: o.trustForwardedProto,
+		ClientAddress:       o.clientAddress,
 
+		Witness:      p.witness,
 		Decisions:    o.decisions,
 		DrainDelay:   o.drainDelay,
 		DrainTimeout: o.drainTimeout,
-		Trace:        traces,
-		Log:          log,
-		Registerer:   metrics,
+		Trace:        p.traces,
+		Log:          p.log,
+		Registerer:   p.metrics,
 	})
 }
 

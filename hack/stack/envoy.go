@@ -25,6 +25,7 @@ type bootstrap struct {
 	Extauthz                             []envoyAddress
 	Certificate, Key, AccessLog          string // paths
 	Error                                string // what Envoy's own errors say
+	TrustedHops                          string // proxies before Envoy that tell whom they speak for; "": not believed
 }
 
 // gatewayError is what Envoy's own errors say. Keygate's answers don't.
@@ -54,6 +55,7 @@ func (s *stack) writeBootstrap() error {
 	b := bootstrap{
 		Admin: s.loopback("envoy-admin"), Gateway: s.loopback("gateway"), GatewayTLS: s.loopback("gateway-tls"), Upstream: s.loopback("upstream"),
 		Certificate: s.pki("gateway"), Key: s.pkiKey("gateway"), AccessLog: s.logPath("access"), Error: gatewayError,
+		TrustedHops: s.TrustedHops,
 	}
 	for i := range s.Replicas {
 		address, err := parseAddress(flagValue(s.extauthzArgs(i), "listen"))

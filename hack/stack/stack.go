@@ -29,6 +29,7 @@ type config struct {
 	Replicas        int            // of extauthz, at least 1
 	ControllerFlags []string       // CONTROLLER_FLAGS
 	ExtauthzFlags   []string       // EXTAUTHZ_FLAGS
+	TrustedHops     string         // TRUSTED_HOPS: Envoy's xff_num_trusted_hops, with use_remote_address; "": neither
 	Race            bool           // STACK_RACE: build Keygate with the race detector
 	WithRedis       bool           // REDIS: extauthz counts in a Redis
 	Redis           string         // path of redis-server, if WithRedis
@@ -109,8 +110,14 @@ func (c *config) readEnvironment() {
 }
 
 // readShape takes over EXTAUTHZ_REPLICAS and REDIS, which say what components there
-// are, if they are set.
+// are, and TRUSTED_HOPS, which says what is before Envoy, if they are set.
 func (c *config) readShape() error {
+	if hops, set := os.LookupEnv("TRUSTED_HOPS"); set {
+		if _, err := strconv.ParseUint(hops, 10, 8); hops != "" && err != nil {
+			return fmt.Errorf("TRUSTED_HOPS=%s: want a number", hops)
+		}
+		c.TrustedHops = hops
+	}
 	if redis, set := os.LookupEnv("REDIS"); set {
 		c.WithRedis = redis != "" && redis != "0"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -19,7 +20,9 @@ import (
 
 	"keygate.dev/keygate/api/v1alpha1"
 	"keygate.dev/keygate/hack/testbin"
+	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/ratelimit"
+	"keygate.dev/keygate/pkg/usage"
 )
 
 // browserHeader is what else comes with a request.
@@ -52,10 +55,11 @@ func BenchmarkDecide(b *testing.B) {
 // BenchmarkAnswer is all of a decision but gRPC: parse, decide, answer, encode.
 func BenchmarkAnswer(b *testing.B) {
 	for name, r := range map[string]*Request{
-		"allow":   request(browserHeader...),
-		"unknown": bare("GET", "/v1/me", append(browserHeader, Field{"x-api-key", "sk_x"}, Field{"x-request-id", "req-1"})...),
-		"query":   bare("GET", "/v1/me?api_key="+token, append(browserHeader, Field{"x-request-id", "req-1"})...),
-		"gRPC":    bare("POST", "/v1/stepsies", Field{"content-type", "application/grpc"}, Field{"x-api-key", token}),
+		"allow":        request(browserHeader...),
+		"unknown":      bare("GET", "/v1/me", append(browserHeader, Field{"x-api-key", "sk_x"}, Field{"x-request-id", "req-1"})...),
+		"query":        bare("GET", "/v1/me?api_key="+token, append(browserHeader, Field{"x-request-id", "req-1"})...),
+		"gRPC":         bare("POST", "/v1/stepsies", Field{"content-type", "application/grpc"}, Field{"x-api-key", token}),
+		"allow, noted": request(browserHeader...),
 	} {
 		b.Run(name, func(b *testing.B) {
 			f := newFixtureWith(b, inQueries)
@@ -64,6 +68,9 @@ func BenchmarkAnswer(b *testing.B) {
 				b.Fatal(err)
 			}
 			s := &service{decider: f.Decider, answers: &answers{policies: f.Policies}, observer: observer}
+			if strings.Contains(name, "noted") {
+				s.witness = newNotes()
+			}
 			data, err := proto.Marshal(envoyRequest(r, true))
 			if err != nil {
 				b.Fatal(err)
@@ -79,6 +86,13 @@ func BenchmarkAnswer(b *testing.B) {
 		})
 	}
 }
+
+// notes is a Witness that notes uses as extauthz does.
+type notes struct{ *usage.Collector }
+
+func newNotes() notes { return notes{usage.NewCollector(1000)} }
+
+func (notes) Refused(*apikey.Record, string, netip.Addr, time.Time) {}
 
 // stock is a server as grpc-go makes it, that allows everything without looking.
 type stock struct {
@@ -104,6 +118,9 @@ func BenchmarkCheck(b *testing.B) {
 	}
 	for name, serve := range map[string]func(*testing.B, net.Listener){
 		"keygate": keygate(newFixture),
+		"noted": func(b *testing.B, lis net.Listener) {
+			serveOn(b, lis, ServerOptions{Decider: newFixture(b).Decider, Log: discard(), Witness: newNotes()})
+		},
 		"denial": keygate(func(tb testing.TB) *fixture {
 			f := newFixture(tb)
 			f.record.Scopes = nil

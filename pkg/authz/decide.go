@@ -51,8 +51,8 @@ type Decider struct {
 // denial with the reason unavailable.
 //
 // The order is: well-formed, policy, TLS, preflight, rule (an anonymous one allows),
-// credential, key, its policy, its state, its expiry, its scopes, its plan, its
-// limits.
+// credential, key, its policy, its state, its expiry, the client's address, its
+// scopes, its plan, its limits.
 func (d *Decider) Decide(ctx context.Context, r *Request) Verdict {
 	v := Verdict{RequestID: r.requestID()}
 	v.Reason, v.Detail = d.judge(ctx, r, &v)
@@ -134,6 +134,8 @@ func (d *Decider) judgeKey(ctx context.Context, r *Request, v *Verdict) (policy.
 		// The record says what was granted; the policy has changed since, and the
 		// controller has not judged the key again.
 		return policy.InvalidKey, DetailNotGranted
+	case !admits(v.Record.AllowedCIDRs, r.Address):
+		return policy.AddressDenied, ""
 	case !v.Rule.Permits(v.Policy.ScopeSet(v.Record.Scopes)):
 		return policy.InsufficientScope, ""
 	case !v.Rule.PermitsPlan(v.Policy, plan):

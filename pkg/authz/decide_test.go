@@ -140,6 +140,7 @@ func TestDecideRecord(t *testing.T) {
 		"suspended":                {func(r *apikey.Record) { r.State = apikey.Suspended }, invalid(DetailSuspended)},
 		"revoked":                  {func(r *apikey.Record) { r.State = apikey.Revoked }, invalid(DetailRevoked)},
 		"deleted":                  {func(r *apikey.Record) { r.State = apikey.Deleted }, invalid(DetailRevoked)},
+		"rotated":                  {func(r *apikey.Record) { r.State = apikey.Rotated }, invalid(DetailRotated)},
 		"not granted":              {func(r *apikey.Record) { r.State = apikey.NotGranted }, invalid(DetailNotGranted)},
 		"no state":                 {func(r *apikey.Record) { r.State = "" }, invalid(DetailState)},
 		"unknown state":            {func(r *apikey.Record) { r.State = "active" }, invalid(DetailState)},

@@ -12,15 +12,21 @@ import (
 
 // Field numbers of envoy.service.auth.v3.CheckRequest and of what is read below
 // it (envoy/service/auth/v3/external_auth.proto and attribute_context.proto,
-// envoy/config/core/v3/base.proto).
+// envoy/config/core/v3/base.proto and address.proto).
 const (
 	checkRequestAttributes protowire.Number = 1
 
+	attributesSource            protowire.Number = 1
 	attributesDestination       protowire.Number = 2
 	attributesRequest           protowire.Number = 4
 	attributesContextExtensions protowire.Number = 10
 
+	peerAddress   protowire.Number = 1
 	peerPrincipal protowire.Number = 4
+
+	addressSocket protowire.Number = 1
+
+	socketAddress protowire.Number = 2
 
 	requestHTTP protowire.Number = 2
 
@@ -60,6 +66,9 @@ type checkRequest struct {
 	principal string
 	// scheme is AttributeContext.HttpRequest.scheme.
 	scheme string
+	// peer is AttributeContext.source.address.socket_address.address: the other end of
+	// the connection to Envoy, "" where that is no socket of IP.
+	peer string
 }
 
 // maxPooledMessage is the largest buffer that is kept for the next request.
@@ -84,18 +93,25 @@ func (c *checkRequest) fill(data mem.BufferSlice) {
 // it may be used any more.
 func (c *checkRequest) release() {
 	clear(c.message)
-	c.principal, c.scheme = "", ""
+	c.principal, c.scheme, c.peer = "", "", ""
 	c.reset()
 	if cap(c.message) <= maxPooledMessage {
 		checkRequests.Put(c)
 	}
 }
 
+// trust is what of a message is believed beside what Envoy itself knows of the
+// connection.
+type trust struct {
+	// forwardedProto takes what x-forwarded-proto says for TLS.
+	forwardedProto bool
+	// client is where the client's address is read.
+	client ClientAddress
+}
+
 // parse reads the message. What can't be read makes the request Unreadable; what
 // was read before stays, so that the denial can be that of the right policy.
-//
-// trustForwarded also takes what x-forwarded-proto says for TLS.
-func (c *checkRequest) parse(trustForwarded bool) {
+func (c *checkRequest) parse(t trust) {
 	err := eachField(c.message, func(n protowire.Number, v value) error {
 		if n != checkRequestAttributes {
 			return nil
@@ -103,7 +119,8 @@ func (c *checkRequest) parse(trustForwarded bool) {
 		return v.message(c.attribute)
 	})
 	c.Unreadable = err != nil
-	c.TLS = c.principal != "" || trustForwarded && c.forwardedTLS()
+	c.TLS = c.principal != "" || t.forwardedProto && c.forwardedTLS()
+	c.Address = c.client(t.client)
 }
 
 // forwardedTLS reports whether the one x-forwarded-proto says https; the scheme, where
@@ -125,6 +142,13 @@ const unnamed = "/"
 // attribute reads one field of AttributeContext.
 func (c *checkRequest) attribute(n protowire.Number, v value) error {
 	switch n {
+	case attributesSource:
+		return v.message(func(n protowire.Number, v value) error {
+			if n != peerAddress {
+				return nil
+			}
+			return v.message(c.address)
+		})
 	case attributesDestination:
 		return v.message(func(n protowire.Number, v value) error {
 			if n != peerPrincipal {
@@ -147,6 +171,20 @@ func (c *checkRequest) attribute(n protowire.Number, v value) error {
 		return err
 	}
 	return nil
+}
+
+// address reads one field of core.Address, of whose kinds the last one counts.
+func (c *checkRequest) address(n protowire.Number, v value) error {
+	c.peer = ""
+	if n != addressSocket {
+		return nil
+	}
+	return v.message(func(n protowire.Number, v value) error {
+		if n != socketAddress {
+			return nil
+		}
+		return v.text(&c.peer)
+	})
 }
 
 // http reads one field of AttributeContext.HttpRequest.

@@ -21,7 +21,7 @@ import (
 // parse reads an encoded CheckRequest by hand.
 func parse(data []byte) *checkRequest {
 	c := &checkRequest{message: data}
-	c.parse(false)
+	c.parse(trust{})
 	return c
 }
 
@@ -30,12 +30,13 @@ type seen struct {
 	Method, Path, Host, Policy string
 	Header                     []Field
 	Unreadable, TLS            bool
+	Peer                       string
 }
 
 // byHand is what the parser of this package saw. The last of equal map keys counts
 // where lastWins is set.
 func byHand(c *checkRequest, lastWins bool) seen {
-	s := seen{c.Method, c.Path, c.Host, c.Policy, slices.Clone(c.Header), c.Unreadable, c.TLS}
+	s := seen{c.Method, c.Path, c.Host, c.Policy, slices.Clone(c.Header), c.Unreadable, c.TLS, c.peer}
 	if lastWins {
 		last := map[string]string{}
 		for _, f := range s.Header {
@@ -57,6 +58,7 @@ func generated(m *authv3.CheckRequest) seen {
 		Method: http.GetMethod(), Path: http.GetPath(), Host: http.GetHost(),
 		Policy: m.GetAttributes().GetContextExtensions()["keygate.dev/policy"],
 		TLS:    m.GetAttributes().GetDestination().GetPrincipal() != "",
+		Peer:   m.GetAttributes().GetSource().GetAddress().GetSocketAddress().GetAddress(),
 	}
 	if _, named := m.GetAttributes().GetContextExtensions()["keygate.dev/policy"]; named && s.Policy == "" {
 		s.Policy = unnamed
@@ -115,7 +117,14 @@ func randomRequest(r *rand.Rand) *authv3.CheckRequest {
 		extensions["keygate.dev/policy"] = text(30)
 	}
 	peer := func() *authv3.AttributeContext_Peer {
-		return &authv3.AttributeContext_Peer{Service: text(10), Principal: text(3), Certificate: text(300), Labels: texts(3)}
+		p := &authv3.AttributeContext_Peer{Service: text(10), Principal: text(3), Certificate: text(300), Labels: texts(3)}
+		switch r.IntN(4) {
+		case 0:
+			p.Address = &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: text(20)}}}
+		case 1:
+			p.Address = socket(text(20))
+		}
+		return p
 	}
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		Source: peer(), Destination: peer(), ContextExtensions: extensions,
@@ -183,6 +192,10 @@ func TestParseWrongTypes(t *testing.T) {
 		"extensions":        message(checkRequestAttributes, varint(attributesContextExtensions)),
 		"extension's key":   message(checkRequestAttributes, message(attributesContextExtensions, varint(mapKey))),
 		"extension's value": message(checkRequestAttributes, message(attributesContextExtensions, varint(mapValue))),
+		"source":            message(checkRequestAttributes, varint(attributesSource)),
+		"address":           message(checkRequestAttributes, message(attributesSource, varint(peerAddress))),
+		"socket":            message(checkRequestAttributes, message(attributesSource, message(peerAddress, varint(addressSocket)))),
+		"socket's address":  message(checkRequestAttributes, message(attributesSource, message(peerAddress, message(addressSocket, varint(socketAddress))))),
 		"http":              message(checkRequestAttributes, message(attributesRequest, varint(requestHTTP))),
 		"method":            http(varint(httpMethod)),
 		"path":              http(varint(httpPath)),

@@ -3,6 +3,7 @@ package authz
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -186,6 +187,22 @@ func (l *fixedLimiter) Take(_ context.Context, key string, limits []ratelimit.Li
 		l.onTake()
 	}
 	return l.result, l.err
+}
+
+// witnessed remembers what a Witness is told.
+type witnessed struct {
+	used    []*apikey.Record
+	refused []string
+	from    []netip.Addr
+	at      []time.Time
+}
+
+func (w *witnessed) Used(r *apikey.Record, at time.Time) {
+	w.used, w.at = append(w.used, r), append(w.at, at)
+}
+
+func (w *witnessed) Refused(r *apikey.Record, why string, from netip.Addr, at time.Time) {
+	w.refused, w.from, w.at = append(w.refused, r.Owner.Name+" "+why), append(w.from, from), append(w.at, at)
 }
 
 // request is one that the fixture allows, with more fields.

@@ -2,6 +2,7 @@ package authz
 
 import (
 	"crypto/rand"
+	"net/netip"
 	"strings"
 
 	"keygate.dev/keygate/pkg/apikey"
@@ -28,6 +29,9 @@ type Request struct {
 	Host string
 	// Policy is the "namespace/name" that the route was configured with; "": none.
 	Policy string
+	// Address of the client, an IPv4 one never in the form of IPv6 and none
+	// with a zone; the zero Addr: not known. The edge was told where to read it.
+	Address netip.Addr
 	// TLS: the request reached Envoy over TLS. What a caller writes never sets it.
 	TLS bool
 	// Header holds every field, in order; a doubled one is there twice, or once with

@@ -59,6 +59,10 @@ type ServerOptions struct {
 	// is https: for an Envoy behind a load balancer that ends TLS and sets that header.
 	// Where there is no such balancer, callers can write it themselves.
 	TrustForwardedProto bool
+	// ClientAddress is where the client's address is read; "": of the peer.
+	ClientAddress ClientAddress
+	// Witness is told of keys that are used; nil: nobody is.
+	Witness Witness
 	// Decisions says which decisions get a log line; "": none.
 	Decisions DecisionLog
 	// DrainDelay is the time from NOT_SERVING to the refusal of new calls, in which
@@ -100,7 +104,8 @@ func NewServer(o ServerOptions) (*Server, error) {
 		answers:  &answers{policies: o.Decider.Policies, maxBody: o.MaxBodyBytes},
 		observer: observer,
 
-		trustForwarded: o.TrustForwardedProto,
+		witness: o.Witness,
+		trust:   trust{forwardedProto: o.TrustForwardedProto, client: o.ClientAddress},
 	})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)

@@ -38,8 +38,9 @@ type service struct {
 	decider  *Decider
 	answers  *answers
 	observer *observer
-	// trustForwarded takes x-forwarded-proto for the truth about TLS.
-	trustForwarded bool
+	// witness is told of keys that are used; nil: nobody is.
+	witness Witness
+	trust   trust
 }
 
 // check translates, decides and answers. It never fails: an RPC error would let the
@@ -53,11 +54,12 @@ func (s *service) check(ctx context.Context, in *checkRequest) (out *answer) {
 			out = s.panicked(ctx, in, cause, start)
 		}
 	}()
-	in.parse(s.trustForwarded)
+	in.parse(s.trust)
 	v := s.decider.Decide(ctx, &in.Request)
 	out = s.answers.of(&v, &in.Request)
 	s.observer.decided(ctx, &v, &in.Request, start)
 	annotate(ctx, &v)
+	s.tell(&v, &in.Request, start)
 	return out
 }
 

@@ -229,7 +229,7 @@ func TestCompileAccepts(t *testing.T) {
 		"the longest body":                   `errors: {bodies: {default: ` + strings.Repeat("a", 16<<10-2) + `}}`,
 		"the deepest body":                   `errors: {bodies: {default: ` + strings.Repeat("[", 32) + strings.Repeat("]", 32) + `}}`,
 		"braces around no name":              `errors: {bodies: {default: "{} { } {1} {a-b} {a b} {a.b} {{ }} {"}}`,
-		"every key of bodies":                `errors: {bodies: {malformed_request: 1, missing_key: 1, malformed_key: 1, invalid_key: 1, insufficient_scope: 1, no_policy: 1, no_rule: 1, tls_required: 1, plan_required: 1, rate_limited: 1, unavailable: 1, "429": 1, "400": 1, "401": 1, "403": 1, "503": 1, default: 1}}`,
+		"every key of bodies":                `errors: {bodies: {malformed_request: 1, missing_key: 1, malformed_key: 1, invalid_key: 1, address_denied: 1, insufficient_scope: 1, no_policy: 1, no_rule: 1, tls_required: 1, plan_required: 1, rate_limited: 1, unavailable: 1, "429": 1, "400": 1, "401": 1, "403": 1, "503": 1, default: 1}}`,
 		"the most rules":                     `rules: ` + many(128, `{paths: ["/%d"], anyKey: true}`),
 		"the most paths":                     `rules: [{anyKey: true, paths: ` + many(16, `"/%d"`) + `}]`,
 		"the most methods":                   `rules: [{anyKey: true, paths: [/], methods: [` + letters(16) + `]}]`,

@@ -129,6 +129,7 @@ func TestChallenges(t *testing.T) {
 		"no_policy":         {policy.NoPolicy, "", answer{"", 0}},
 		"no_rule":           {policy.NoRule, "", answer{"", 0}},
 		"tls_required":      {policy.TLSRequired, "", answer{"", 0}},
+		"address_denied":    {policy.AddressDenied, "/both", answer{"", 0}},
 		"plan_required":     {policy.PlanRequired, "/both", answer{"", 0}},
 		"rate_limited":      {policy.RateLimited, "/both", answer{"", 0}},
 		"unavailable":       {policy.Unavailable, "", answer{"", 5}},
@@ -166,6 +167,7 @@ func TestBodyIsChosenByReasonThenStatusThenDefault(t *testing.T) {
 		}},
 		"a status of several reasons": {`{"403": b}`, map[policy.Reason]string{
 			policy.NoRule: `"b"`, policy.NoPolicy: `"b"`, policy.InsufficientScope: `"b"`, policy.TLSRequired: `"b"`, policy.PlanRequired: `"b"`,
+			policy.AddressDenied: `"b"`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

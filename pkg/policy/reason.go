@@ -22,6 +22,8 @@ const (
 	// InvalidKey: the key is unknown, revoked, suspended, expired or another
 	// policy's. Callers can't tell these apart.
 	InvalidKey Reason = "invalid_key"
+	// AddressDenied: the key may not be used from the caller's address.
+	AddressDenied Reason = "address_denied"
 	// InsufficientScope: the key is good, but not for this route.
 	InsufficientScope Reason = "insufficient_scope"
 	// PlanRequired: the key's plan does not include this route.
@@ -76,6 +78,8 @@ var outcomes = []outcome{
 		message: "The API key could not be read: send exactly one key, in the documented form."},
 	{reason: InvalidKey, status: http.StatusUnauthorized, grpc: grpcUnauthenticated, challenge: true, code: "invalid_token",
 		message: "The API key is not valid."},
+	{reason: AddressDenied, status: http.StatusForbidden, grpc: grpcPermissionDenied,
+		message: "The API key may not be used from this address."},
 	{reason: InsufficientScope, status: http.StatusForbidden, grpc: grpcPermissionDenied, challenge: true, code: "insufficient_scope",
 		message: "The API key lacks a scope that this request needs."},
 	{reason: PlanRequired, status: http.StatusForbidden, grpc: grpcPermissionDenied,

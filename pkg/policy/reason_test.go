@@ -24,6 +24,7 @@ func TestReasons(t *testing.T) {
 		{"missing_key", 401, 16},
 		{"malformed_key", 401, 16},
 		{"invalid_key", 401, 16},
+		{"address_denied", 403, 7},
 		{"insufficient_scope", 403, 7},
 		{"plan_required", 403, 7},
 		{"rate_limited", 429, 8},

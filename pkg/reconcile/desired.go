@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -250,6 +251,7 @@ func (f *facts) fill(r *apikey.Record, grant entitlement) {
 		at := f.key.Spec.ExpiresAt.UTC()
 		r.ExpiresAt = &at
 	}
+	r.AllowedCIDRs = networks(f.key.Spec.AllowedCIDRs)
 	r.Metadata = nil
 	for name, value := range f.key.Spec.Metadata {
 		if r.Metadata == nil {
@@ -286,6 +288,20 @@ func (f *facts) underWay(s *succession) time.Time {
 		return newest.IssuedAt.Add(pendingGrace)
 	}
 	return time.Time{}
+}
+
+// networks are what CIDRs name. One that can't be read stands for a network that no
+// address is in: were it left out, a key with no other could be used from everywhere.
+func networks(cidrs []v1alpha1.CIDR) []netip.Prefix {
+	var out []netip.Prefix
+	for _, cidr := range cidrs {
+		network, err := netip.ParsePrefix(string(cidr))
+		if err != nil {
+			network = netip.Prefix{}
+		}
+		out = append(out, network)
+	}
+	return out
 }
 
 // collectBy is when a record's delivery Secret is to be deleted; zero: never, or

@@ -68,7 +68,13 @@ func TestRights(t *testing.T) {
 		"extauthz reads no other Secret beside the root":       {extauthz, "get", "", "secrets", "", systemNamespace, "tls", false},
 		"extauthz reads no tenant's Secret":                    {extauthz, "get", "", "secrets", "", c.namespace, "", false},
 		"extauthz reads no APIKey":                             {extauthz, "get", "keygate.dev", "apikeys", "", c.namespace, "", false},
-		"extauthz writes no status":                            {extauthz, "patch", "keygate.dev", "apikeys", "status", c.namespace, "", false},
+		"extauthz lists no APIKeys":                            {extauthz, "list", "keygate.dev", "apikeys", "", "", "", false},
+		"extauthz changes no APIKey":                           {extauthz, "patch", "keygate.dev", "apikeys", "", c.namespace, "", false},
+		"extauthz writes the last use":                         {extauthz, "patch", "keygate.dev", "apikeys", "status", c.namespace, "", true},
+		"extauthz writes no status of policies":                {extauthz, "patch", "keygate.dev", "apikeypolicies", "status", c.namespace, "", false},
+		"extauthz takes turns":                                 {extauthz, "update", "coordination.k8s.io", "leases", "", systemNamespace, "keygate-extauthz-usage", true},
+		"extauthz touches no other Lease":                      {extauthz, "update", "coordination.k8s.io", "leases", "", systemNamespace, "keygate-controller", false},
+		"extauthz makes no Lease":                              {extauthz, "create", "coordination.k8s.io", "leases", "", systemNamespace, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{

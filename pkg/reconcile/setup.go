@@ -81,7 +81,7 @@ func addControllers(m manager.Manager, o Options, root *keysecret.Root, metrics 
 		events: e, metrics: metrics, now: o.Now, restore: sweeper.restore,
 		recoverAfter: o.recoverAfter, adoptRestored: o.AdoptRestored, expiringSoon: o.ExpiringSoon,
 	}
-	if err := builder.ControllerManagedBy(m).Named("apikey").For(&v1alpha1.APIKey{}).
+	if err := builder.ControllerManagedBy(m).Named("apikey").For(&v1alpha1.APIKey{}, builder.WithPredicates(unlessUsage)).
 		Watches(&corev1.Secret{}, onChange(w.secretForKeys)).
 		Watches(&v1alpha1.APIKeyPolicy{}, onChange(w.policyForKeys)).
 		WatchesMetadata(namespaces, onChange(w.namespaceForKeys)).

@@ -46,7 +46,8 @@ func (r *keys) report(ctx context.Context, key *v1alpha1.APIKey, want *desired) 
 }
 
 // statusOf puts into an APIKey's status what ought to be there. Of what was there
-// only the transition times of unchanged conditions are kept.
+// only the transition times of unchanged conditions are kept, and when the tokens
+// that there are were last used.
 func statusOf(key *v1alpha1.APIKey, want *desired, now time.Time) {
 	status := &key.Status
 	status.ObservedGeneration = key.Generation
@@ -61,22 +62,7 @@ func statusOf(key *v1alpha1.APIKey, want *desired, now time.Time) {
 	}
 	status.NextRotationAt = metaTime(&want.nextRotation)
 	status.Keys = issuedKeys(want.records)
-	status.Usage = usageOf(status.Usage, status.Keys)
-}
-
-// usageOf is extauthz's own part of a status, without what it says of tokens that are
-// not listed any more.
-func usageOf(usage map[string]metav1.Time, keys []v1alpha1.IssuedKey) map[string]metav1.Time {
-	var kept map[string]metav1.Time
-	for _, key := range keys {
-		if at, used := usage[key.ID]; used {
-			if kept == nil {
-				kept = map[string]metav1.Time{}
-			}
-			kept[key.ID] = at
-		}
-	}
-	return kept
+	status.Usage = usageOf(status.Usage, want.records)
 }
 
 // conditions are the wanted ones, with the transition times of those in old that

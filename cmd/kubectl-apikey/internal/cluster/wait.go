@@ -10,63 +10,37 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/tools/cache"
-	watchtools "k8s.io/client-go/tools/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"keygate.dev/keygate/api/v1alpha1"
 )
 
 // Wait watches an APIKey until done says so of one of its forms, or returns an error,
-// or ctx ends: then the error is that of ctx. Where the APIKey is deleted, or replaced
-// by another of its name, the error is NotFound.
+// or ctx ends: then the error is why it did. Where the APIKey is deleted, or replaced
+// by another of its name, the error is NotFound. It returns the last form it saw.
 func (c *Cluster) Wait(ctx context.Context, key *v1alpha1.APIKey, done func(*v1alpha1.APIKey) (bool, error)) (*v1alpha1.APIKey, error) {
 	gone := apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("apikeys").GroupResource(), key.Name)
+	scope := []client.ListOption{
+		client.InNamespace(key.Namespace),
+		client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", key.Name)},
+	}
 	last := key
-	event, err := watchtools.ListWatchUntil(ctx, c.one(ctx, key), func(event watch.Event) (bool, error) {
-		found, ok := event.Object.(*v1alpha1.APIKey)
-		switch {
-		case event.Type == watch.Error:
-			return false, apierrors.FromObject(event.Object)
-		case !ok:
-			return false, nil
-		case event.Type == watch.Deleted || found.UID != key.UID:
+	err := c.follow(ctx, scope, func() error { return gone }, func(found *v1alpha1.APIKey, there bool) (bool, error) {
+		if !there || found.UID != key.UID {
 			return false, gone
 		}
 		last = found
 		return done(found)
 	})
-	if err != nil && ctx.Err() != nil {
-		return last, context.Cause(ctx)
-	}
-	if err == nil && event == nil {
-		return last, gone
-	}
 	return last, err
 }
 
-// one lists and watches one APIKey.
-func (c *Cluster) one(ctx context.Context, key *v1alpha1.APIKey) cache.ListerWatcher {
-	scope := []client.ListOption{
-		client.InNamespace(key.Namespace),
-		client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", key.Name)},
-	}
-	return c.listWatch(ctx, scope)
-}
-
-// listWatch lists and watches APIKeys.
-func (c *Cluster) listWatch(ctx context.Context, scope []client.ListOption) cache.ListerWatcher {
-	return &cache.ListWatch{
-		ListFunc: func(o metav1.ListOptions) (runtime.Object, error) {
-			list := &v1alpha1.APIKeyList{}
-			return list, c.client.List(ctx, list, append(scope, &client.ListOptions{Raw: &o})...)
-		},
-		WatchFunc: func(o metav1.ListOptions) (watch.Interface, error) {
-			return c.client.Watch(ctx, &v1alpha1.APIKeyList{}, append(scope, &client.ListOptions{Raw: &o})...)
-		},
-	}
+// WaitAll watches the APIKeys of the user's namespace until done says so of one of
+// their forms, or ctx ends. Those that are deleted are passed over.
+func (c *Cluster) WaitAll(ctx context.Context, done func(*v1alpha1.APIKey) bool) error {
+	return c.follow(ctx, []client.ListOption{client.InNamespace(c.Namespace)}, nil, func(key *v1alpha1.APIKey, there bool) (bool, error) {
+		return there && done(key), nil
+	})
 }
 
 // Ready is the Ready condition of an APIKey; nil: the controller has not judged its

@@ -48,7 +48,7 @@ func New(config *rest.Config, namespace string) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
 	}
-	return &Cluster{Config: config, Namespace: namespace, client: client.WithFieldOwner(c, string(fieldManager)).(client.WithWatch)}, nil
+	return &Cluster{Config: config, Namespace: namespace, client: c}, nil
 }
 
 // Scheme knows the kinds that the commands read and print.

@@ -99,5 +99,5 @@ func (c *Cluster) tellCollected(ctx context.Context, key *v1alpha1.APIKey, d *De
 		return err
 	}
 	there := &v1alpha1.APIKey{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
-	return c.client.Patch(ctx, there, client.RawPatch(types.MergePatchType, body))
+	return c.client.Patch(ctx, there, client.RawPatch(types.MergePatchType, body), fieldManager)
 }

@@ -50,7 +50,7 @@ func (c *Cluster) Keys(ctx context.Context, namespace string, selector labels.Se
 // Create creates an APIKey, which becomes what the API server made of it. With dryRun
 // the API server only says what it would do.
 func (c *Cluster) Create(ctx context.Context, key *v1alpha1.APIKey, dryRun bool) error {
-	var options []client.CreateOption
+	options := []client.CreateOption{fieldManager}
 	if dryRun {
 		options = append(options, client.DryRunAll)
 	}
@@ -64,7 +64,7 @@ const editRounds = 10
 // its resourceVersion, so that two edits at once do not pass each other by. A nil patch
 // ends it without a write.
 func (c *Cluster) Edit(ctx context.Context, name string, dryRun bool, change func(*v1alpha1.APIKey) (map[string]any, error)) (*v1alpha1.APIKey, error) {
-	options := []client.PatchOption{}
+	options := []client.PatchOption{fieldManager}
 	if dryRun {
 		options = append(options, client.DryRunAll)
 	}

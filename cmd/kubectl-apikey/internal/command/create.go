@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"keygate.dev/keygate/api/v1alpha1"
@@ -93,15 +95,33 @@ func (o *create) show(key *v1alpha1.APIKey) error {
 	if err := o.print.Complete("%s" + o.dryRun.suffix()); err != nil {
 		return err
 	}
-	scheme, err := cluster.Scheme()
-	if err != nil {
-		return err
-	}
-	printer, err := o.print.WithTypeSetter(scheme).ToPrinter()
+	printer, err := o.print.ToPrinter()
 	if err != nil {
 		return usage("", "%w", err)
 	}
-	return printer.PrintObj(key, o.Out)
+	key.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("APIKey")) // the client takes it away
+	manifest, err := runtime.DefaultUnstructuredConverter.ToUnstructured(key)
+	if err != nil {
+		return err
+	}
+	return printer.PrintObj(&unstructured.Unstructured{Object: prune(manifest)}, o.Out)
+}
+
+// prune takes out what is empty, so that a manifest says what was asked for and nothing
+// else.
+func prune(members map[string]any) map[string]any {
+	for name, value := range members {
+		if inner, ok := value.(map[string]any); ok {
+			value = prune(inner)
+			if len(inner) == 0 {
+				delete(members, name)
+			}
+		}
+		if value == nil {
+			delete(members, name)
+		}
+	}
+	return members
 }
 
 // deliver waits until a key works, and hands it over.

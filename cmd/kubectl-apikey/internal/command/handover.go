@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 
 	"keygate.dev/keygate/api/v1alpha1"
 	"keygate.dev/keygate/cmd/kubectl-apikey/internal/cluster"
@@ -98,15 +97,11 @@ func explainGone(key *v1alpha1.APIKey, err error) error {
 	if !apierrors.IsNotFound(err) {
 		return err
 	}
-	rotate := "`kubectl apikey rotate " + key.Name + "` makes a new one"
-	delivered := meta.FindStatusCondition(key.Status.Conditions, v1alpha1.ConditionDelivered)
 	switch {
 	case key.Spec.SHA256 != "":
 		return outcome.New(outcome.NotFound, "whoever made it has it", "%s was made elsewhere and registered by its hash: its token was never here", key.Name)
 	case judgement.InForce(key) == nil:
 		return outcome.New(outcome.NotFound, "see `kubectl apikey describe "+key.Name+"`", "%s has no token yet", key.Name)
-	case delivered != nil && delivered.Reason == v1alpha1.ReasonDelivered:
-		return outcome.New(outcome.NotFound, rotate, "the token of %s was collected just now, by somebody else if not by you", key.Name)
 	}
-	return outcome.New(outcome.NotFound, rotate, "the token of %s was collected before: nobody can read it again", key.Name)
+	return outcome.New(outcome.NotFound, "`kubectl apikey rotate "+key.Name+"` makes a new one", "the token of %s was collected: nobody can read it again", key.Name)
 }

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
@@ -18,13 +17,10 @@ import (
 // list is `kubectl apikey list`.
 type list struct {
 	*session
-	print              *genericclioptions.PrintFlags
-	output             string
-	all                bool
-	selector           string
-	unused, expiring   string
-	policy             string
-	noHeaders, labeled bool
+	print            *genericclioptions.PrintFlags
+	all, noHeaders   bool
+	selector, policy string
+	unused, expiring string
 }
 
 func newList(s *session) *cobra.Command {
@@ -136,7 +132,15 @@ func (o *list) showObjects(keys *v1alpha1.APIKeyList) error {
 	keys.SetGroupVersionKind(kind.GroupVersion().WithKind("APIKeyList"))
 	printer, err := o.print.ToPrinter()
 	if err != nil {
-		return usage("", "%w", fmt.Errorf("-o: %w", err))
+		return usage("", "-o: %w", err)
 	}
-	return printer.PrintObj(keys, o.Out)
+	if *o.print.OutputFormat != "name" {
+		return printer.PrintObj(keys, o.Out)
+	}
+	for i := range keys.Items { // names are printed of single objects only
+		if err := printer.PrintObj(&keys.Items[i], o.Out); err != nil {
+			return err
+		}
+	}
+	return nil
 }

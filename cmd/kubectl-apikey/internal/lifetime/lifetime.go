@@ -76,9 +76,21 @@ func Say(t *time.Time, now time.Time) string {
 	case t == nil || t.IsZero():
 		return "never"
 	case t.After(now):
-		return "in " + duration.HumanDuration(t.Sub(now))
+		return "in " + duration.HumanDuration(rounded(t.Sub(now)))
 	}
 	return duration.HumanDuration(now.Sub(*t)) + " ago"
+}
+
+// rounded rounds what is left by as much as nobody would tell, so that 90 days are not
+// 89 a second after they began.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d > 2*day:
+		return d.Round(time.Hour)
+	case d > 2*time.Hour:
+		return d.Round(time.Minute)
+	}
+	return d
 }
 
 // SayLength says how long something lasts, in as few units as hold it: "90d", "36h",

@@ -42,7 +42,8 @@ func TestSay(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) *time.Time { t := now.Add(d); return &t }
 	for want, when := range map[string]*time.Time{
-		"never": nil, "in 12d": at(12 * day), "3h ago": at(-3*time.Hour - time.Minute*0), "0s ago": at(0),
+		"never": nil, "in 12d": at(12 * day), "in 90d": at(90*day - time.Second), "in 24h": at(day - time.Second),
+		"in 89m": at(90*time.Minute - time.Second), "3h ago": at(-3 * time.Hour), "0s ago": at(0),
 	} {
 		if got := Say(when, now); got != want {
 			t.Errorf("%q, want %q", got, want)

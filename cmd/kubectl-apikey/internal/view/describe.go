@@ -84,7 +84,6 @@ func (d *description) summary(key *v1alpha1.APIKey) {
 	if len(key.Spec.Metadata) > 0 {
 		d.field("Metadata", pairs(key.Spec.Metadata))
 	}
-	d.end()
 }
 
 // missing are the scopes that are asked for and not in force, once something is.

@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/klog/v2"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 // portName and defaultPort are where a container of extauthz speaks gRPC.
@@ -42,7 +44,9 @@ func Forward(ctx context.Context, config *rest.Config, pod *corev1.Pod) (string,
 		return "", err
 	}
 	ready := make(chan struct{})
-	forwarder, err := portforward.NewOnAddressesWithContext(ctx, dialer, []string{"127.0.0.1"},
+	// What goes through is a token: at no verbosity is anything of it logged.
+	ctx = klog.NewContext(ctx, logr.Discard())
+	forwarder, err := portforward.NewOnAddressesForStreamingWithContext(ctx, dialer, []string{"127.0.0.1"},
 		[]string{"0:" + strconv.Itoa(PodPort(pod))}, ready, io.Discard, io.Discard)
 	if err != nil {
 		return "", err
@@ -69,7 +73,7 @@ func dialerTo(config *rest.Config, pod *corev1.Pod) (httpstream.Dialer, error) {
 		return nil, err
 	}
 	target := client.CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).SubResource("portforward").URL()
-	modern, err := portforward.NewSPDYOverWebsocketDialer(target, config)
+	modern, err := portforward.NewSPDYOverWebsocketDialerForStreamingWithLogger(logr.Discard(), target, config)
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +81,8 @@ func dialerTo(config *rest.Config, pod *corev1.Pod) (httpstream.Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	older := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
-	return portforward.NewFallbackDialer(modern, older, func(err error) bool {
+	older := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
+	return portforward.NewFallbackDialerForStreaming(modern, older, func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	}), nil
 }

@@ -35,7 +35,7 @@ func (c *Cluster) follow(ctx context.Context, scope []client.ListOption, empty f
 				return err
 			}
 		}
-		_, err := watchtools.Until(ctx, list.ResourceVersion, c.watcher(ctx, scope), func(event watch.Event) (bool, error) {
+		_, err := watchtools.Until(ctx, list.ResourceVersion, c.watcher(scope), func(event watch.Event) (bool, error) {
 			if event.Type == watch.Error {
 				return false, apierrors.FromObject(event.Object)
 			}
@@ -62,8 +62,8 @@ func ended(ctx context.Context, err error) error {
 }
 
 // watcher watches APIKeys.
-func (c *Cluster) watcher(ctx context.Context, scope []client.ListOption) cache.Watcher {
-	return &cache.ListWatch{WatchFunc: func(o metav1.ListOptions) (watch.Interface, error) {
+func (c *Cluster) watcher(scope []client.ListOption) cache.Watcher {
+	return &cache.ListWatch{WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 		return c.client.Watch(ctx, &v1alpha1.APIKeyList{}, append([]client.ListOption{&client.ListOptions{Raw: &o}}, scope...)...)
 	}}
 }

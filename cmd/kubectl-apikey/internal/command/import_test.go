@@ -84,7 +84,7 @@ func TestImport(t *testing.T) {
 		run("-f", file(t, "name,sha256,scopes,plan,environment,displayName,expiresAt\nrow,"+hashOf("key-row")+",write read,gold,live,Acme,2100-01-01T00:00:00Z\n")).
 			wants(t, outcome.Done, "1 registered")
 		spec := w.key("row").Spec
-		if got := fmt.Sprint(spec.Scopes, spec.Plan, spec.Environment, spec.DisplayName, spec.ExpiresAt.UTC().Format(time.RFC3339)); got != "[write read] gold live Acme 2100-01-01T00:00:00Z" {
+		if got := fmt.Sprintln(spec.Scopes, spec.Plan, spec.Environment, spec.DisplayName, spec.ExpiresAt.UTC().Format(time.RFC3339)); got != "[write read] gold live Acme 2100-01-01T00:00:00Z\n" {
 			t.Errorf("asks for %s", got)
 		}
 	})

@@ -47,7 +47,6 @@ func Samples(spec *v1alpha1.APIKeyPolicySpec, p *policy.Policy) []Sample {
 
 // samplesOf are requests for one of a rule's paths.
 func samplesOf(spec *v1alpha1.APIKeyPolicySpec, p *policy.Policy, index int, rule *v1alpha1.Rule, pattern v1alpha1.PathPattern) []Sample {
-	path, plain := fill(FullPattern(spec, rule, pattern))
 	methods := anyMethods
 	if len(rule.Methods) > 0 {
 		methods = nil
@@ -55,18 +54,24 @@ func samplesOf(spec *v1alpha1.APIKeyPolicySpec, p *policy.Policy, index int, rul
 			methods = append(methods, string(m))
 		}
 	}
-	var out []Sample
-	for _, method := range methods {
-		compiled := p.Match(method, path)
-		if compiled == nil || compiled.Index != index {
-			continue
+	full := FullPattern(spec, rule, pattern)
+	for _, path := range fill(full) {
+		var out []Sample
+		for _, method := range methods {
+			compiled := p.Match(method, path)
+			if compiled == nil || compiled.Index != index {
+				continue
+			}
+			out = append(out, Sample{Method: method, Path: path, Plain: path == full, Spec: rule, Rule: index, Compiled: compiled})
+			if len(rule.Methods) == 0 {
+				break
+			}
 		}
-		out = append(out, Sample{Method: method, Path: path, Plain: plain, Spec: rule, Rule: index, Compiled: compiled})
-		if len(rule.Methods) == 0 {
-			break
+		if len(out) > 0 {
+			return out
 		}
 	}
-	return out
+	return nil
 }
 
 // FullPattern is a path of a rule below its base path, as callers see it.
@@ -83,11 +88,18 @@ var (
 	anySegment   = regexp.MustCompile(`\{[^}]*\}`)
 )
 
-// fill makes a path of a pattern, and reports whether nothing had to be made up.
-func fill(pattern string) (string, bool) {
-	path := anySegment.ReplaceAllString(restSegments.ReplaceAllString(pattern, ""), "1")
-	if path == "" {
-		path = "/"
+// madeUp stands for whatever {name} stands for.
+const madeUp = "1"
+
+// fill makes paths of a pattern: with nothing for {rest...}, then with something.
+func fill(pattern string) []string {
+	short := restSegments.ReplaceAllString(pattern, "")
+	paths := []string{anySegment.ReplaceAllString(short, madeUp)}
+	if short == "" {
+		paths[0] = "/"
 	}
-	return path, path == pattern
+	if short != pattern {
+		paths = append(paths, anySegment.ReplaceAllString(short, madeUp)+"/"+madeUp)
+	}
+	return paths
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,7 +53,11 @@ func variable(name string) string { return strings.ToUpper(strings.ReplaceAll(na
 // quote quotes a word for a POSIX shell.
 func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
-// linkKubectl puts kubectl where the env file's PATH finds it.
+// linkKubectl puts kubectl where the env file's PATH finds it, and its plugin's
+// completion under the name by which kubectl looks for that.
 func (s *stack) linkKubectl() error {
-	return os.Symlink(filepath.Join(s.Assets, "kubectl"), s.path("bin", "kubectl"))
+	return errors.Join(
+		os.Symlink(filepath.Join(s.Assets, "kubectl"), s.path("bin", "kubectl")),
+		os.Symlink(plugin, s.path("bin", "kubectl_complete-apikey")),
+	)
 }

@@ -64,17 +64,27 @@ func (s *stack) upstream() component {
 		alive: healthy, ready: healthy}
 }
 
-// build builds the stack's own programs from the tree.
+// plugin is kubectl's plugin, by which `kubectl apikey` works.
+const plugin = "kubectl-apikey"
+
+// build builds the stack's own programs from the tree, and kubectl's plugin.
 func (s *stack) build(ctx context.Context) error {
-	say("building controller, extauthz and the sample upstream")
-	args := []string{"build", "-o", s.path("libexec") + string(os.PathSeparator)}
-	if os.Getenv("STACK_RACE") != "" {
-		args = append(args, "-race")
-	}
-	args = append(args, "./cmd/controller", "./cmd/extauthz", "./hack/stack/upstream")
-	out, err := s.command(ctx, "go", args...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build: %w\n%s", err, out)
+	say("building controller, extauthz, kubectl-apikey and the sample upstream")
+	for _, each := range []struct {
+		dir      string
+		packages []string
+	}{
+		{"libexec", []string{"./cmd/controller", "./cmd/extauthz", "./hack/stack/upstream"}},
+		{"bin", []string{"./cmd/" + plugin}},
+	} {
+		args := []string{"build", "-o", s.path(each.dir) + string(os.PathSeparator)}
+		if os.Getenv("STACK_RACE") != "" {
+			args = append(args, "-race")
+		}
+		out, err := s.command(ctx, "go", append(args, each.packages...)...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("build: %w\n%s", err, out)
+		}
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package policy
 
 // Rule is what some routes ask for. The zero Rule lets nobody in.
 type Rule struct {
+	// Index is the rule's place in spec.rules, from 0.
+	Index int
 	// Anonymous: everybody is let in, with a key or without.
 	Anonymous bool
 	// AnyKey: every valid key of the policy is let in.

@@ -61,7 +61,9 @@ func (c *ruleCompiler) compile() *node {
 	for i := range c.spec.Rules {
 		r := &c.spec.Rules[i]
 		base := c.base(at.Index(i).Child("basePath"), r.BasePath, common)
-		c.route(i, base, r, c.rule(at.Index(i), r))
+		rule := c.rule(at.Index(i), r)
+		rule.Index = i
+		c.route(i, base, r, rule)
 	}
 	return c.routes
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -112,8 +113,14 @@ func TestOnItsWay(t *testing.T) {
 	c := newCluster(t)
 	stop := c.start()
 	key := c.issued("watched", keeps)
+	c.patch(key, `{"spec":{"rotation":{"overlap":"0s"}}}`)
 	c.rotates(key, 2)
-	c.settled(key)
+	c.eventually(func() error {
+		if l := formOf(c.root().Sealer, c.ledgerSecret(key)).ledger; l == nil || len(l.Entries) != 1 {
+			return fmt.Errorf("ledger: %+v", l)
+		}
+		return nil
+	})
 	stop()
 	s := &store{client: c.admin, live: c.admin, sealer: c.root().Sealer, namespace: keysNamespace}
 	r := &keys{store: s, attempts: newAttempts(c.clock.now), now: c.clock.now}

@@ -291,6 +291,71 @@ func TestAPIKeyOnUpdate(t *testing.T) {
 	})
 }
 
+// goodRotation is a key that is rotated, asked for or by itself.
+const goodRotation = `
+apiVersion: keygate.dev/v1alpha1
+kind: APIKey
+metadata: {name: rotated}
+spec:
+  policyRef: {name: stepsies}
+  rotation: {serial: 3, every: 2160h, overlap: 24h}
+  delivery: {retain: Keep, envVar: STEPSIES_API_KEY}
+`
+
+func TestRotationOnCreation(t *testing.T) {
+	const every, overlap, envVar = "every: 2160h, ", "overlap: 24h", "STEPSIES_API_KEY"
+	create(t, "apikeys", goodRotation, map[string]change{
+		"good":                                {"3", "3", ""},
+		"serial 0":                            {"serial: 3", "serial: 0", "serial"},
+		"serial below 0":                      {"serial: 3", "serial: -1", "serial"},
+		"serial past all measure":             {"serial: 3", "serial: 1000000001", "serial"},
+		"serial as text":                      {"serial: 3", `serial: "3"`, "serial"},
+		"no serial":                           {"serial: 3, ", "", ""},
+		"every 10 seconds":                    {"every: 2160h, overlap: 24h", "every: 10s, overlap: 10s", ""},
+		"every 9 seconds":                     {"every: 2160h, overlap: 24h", "every: 9s, overlap: 1s", "at least 10s"},
+		"every: zero":                         {every, "every: 0h, ", "at least 10s"},
+		"every: nothing":                      {every, `every: "", `, "at least 10s"},
+		"every: days":                         {every, "every: 90d, ", "every"},
+		"every, of what is collected":         {"retain: Keep", "retain: Once", "every needs delivery.retain: Keep"},
+		"asked for, of what is collected":     {"every: 2160h, overlap: 24h}\n  delivery: {retain: Keep", "overlap: 24h}\n  delivery: {retain: Once", ""},
+		"no overlap":                          {overlap, "overlap: 0s", ""},
+		"an overlap of nothing":               {overlap, `overlap: ""`, "overlap"},
+		"an overlap below zero":               {overlap, "overlap: -1h", "overlap"},
+		"an overlap as a number":              {overlap, "overlap: 24", "overlap"},
+		"an overlap as long as every":         {overlap, "overlap: 2160h", ""},
+		"an overlap longer than every":        {overlap, "overlap: 2160h1s", "must not be longer"},
+		"the default longer than every":       {"every: 2160h, overlap: 24h", "every: 23h", "must not be longer"},
+		"a long overlap without every":        {"every: 2160h, overlap: 24h", "overlap: 9999h", ""},
+		"an unknown member":                   {overlap, "overlaps: 24h", "overlaps"},
+		"a variable in lower case":            {envVar, "_key1", ""},
+		"a variable that begins with a digit": {envVar, "1KEY", "envVar"},
+		"a variable with a hyphen":            {envVar, "API-KEY", "envVar"},
+		"a variable with a line break":        {envVar, `"A\nB"`, "envVar"},
+		"a variable with an equals sign":      {envVar, "A=B", "envVar"},
+		"a long variable":                     {envVar, strings.Repeat("A", 129), "envVar"},
+	})
+}
+
+func TestRotationOnUpdate(t *testing.T) {
+	const serial, all = "serial: 3", "  rotation: {serial: 3, every: 2160h, overlap: 24h}\n"
+	update(t, "apikeys", goodRotation, map[string]change{
+		"raised":                 {serial, "serial: 4", ""},
+		"raised by many":         {serial, "serial: 1000000000", ""},
+		"lowered":                {serial, "serial: 2", "rotation.serial only goes up"},
+		"lowered to the default": {"serial: 3, ", "", "rotation.serial only goes up"},
+		"taken out":              {all, "", "rotation.serial only goes up"},
+		"another overlap":        {"overlap: 24h", "overlap: 0s", ""},
+		"no overlap":             {", overlap: 24h", "", ""},
+		"no longer by itself":    {"every: 2160h, ", "", ""},
+		"collected from now on":  {"retain: Keep", "retain: Once", "every needs delivery.retain: Keep"},
+		"another variable":       {"STEPSIES_API_KEY", "API_KEY", ""},
+	})
+	update(t, "apikeys", edit(t, goodRotation, all, ""), map[string]change{
+		"the first rotation":     {"  delivery", "  rotation: {serial: 2}\n  delivery", ""},
+		"said what is so anyway": {"  delivery", "  rotation: {serial: 1}\n  delivery", ""},
+	})
+}
+
 // TestRevokedIsForGood tries every way back from Revoked.
 func TestRevokedIsForGood(t *testing.T) {
 	revoked := edit(t, goodKey, "environment: live", "environment: live\n  state: Revoked")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -15,10 +14,6 @@ import (
 	"keygate.dev/keygate/pkg/keysecret"
 	"keygate.dev/keygate/pkg/policy"
 )
-
-// defaultTTL is how long an uncollected delivery Secret is kept where the APIKey
-// does not say.
-const defaultTTL = 24 * time.Hour
 
 // facts is everything that one APIKey is judged by. Its status is not among them.
 type facts struct {
@@ -259,62 +254,6 @@ func (f *facts) fill(r *apikey.Record, grant entitlement) {
 		}
 		r.Metadata[name] = string(value)
 	}
-}
-
-// handOver notes that a token's delivery Secret is of no more use: it holds a later
-// token, or is to be deleted, because its time is up or somebody says that it was
-// collected. The Secret is left alone while another token is on its way into it.
-func (f *facts) handOver(want, r *apikey.Record, s *succession) {
-	want.SupersededAt = s.supersededAt(r)
-	due := f.collectBy(r)
-	switch {
-	case want.SupersededAt != nil:
-		want.HandedOver = true
-	case r != s.issued || f.now.Before(f.underWay(s)):
-	case f.collected(r) || !due.IsZero() && !f.now.Before(due):
-		want.HandedOver = true
-	}
-}
-
-// collected reports whether somebody says that a token was collected.
-func (f *facts) collected(r *apikey.Record) bool {
-	return r.DeliveredAt != nil && f.key.Annotations[v1alpha1.AnnotationCollected] == r.Digest.ID()
-}
-
-// underWay is until when a token that is not yet delivered may be on its way; zero:
-// there is none.
-func (f *facts) underWay(s *succession) time.Time {
-	if newest := s.holders[s.newest]; newest != nil && newest.State == apikey.Pending {
-		return newest.IssuedAt.Add(pendingGrace)
-	}
-	return time.Time{}
-}
-
-// networks are what CIDRs name. One that can't be read stands for a network that no
-// address is in: were it left out, a key with no other could be used from everywhere.
-func networks(cidrs []v1alpha1.CIDR) []netip.Prefix {
-	var out []netip.Prefix
-	for _, cidr := range cidrs {
-		network, err := netip.ParsePrefix(string(cidr))
-		if err != nil {
-			network = netip.Prefix{}
-		}
-		out = append(out, network)
-	}
-	return out
-}
-
-// collectBy is when a record's delivery Secret is to be deleted; zero: never, or
-// it is gone.
-func (f *facts) collectBy(r *apikey.Record) time.Time {
-	if r.DeliveredAt == nil || r.HandedOver || f.key.Spec.Delivery.Retain == v1alpha1.RetainKeep {
-		return time.Time{}
-	}
-	ttl := defaultTTL
-	if f.key.Spec.Delivery.TTL != nil {
-		ttl = f.key.Spec.Delivery.TTL.Duration
-	}
-	return r.DeliveredAt.Add(ttl)
 }
 
 // wake is the earliest moment at which time alone changes what ought to be.

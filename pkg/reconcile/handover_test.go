@@ -1,6 +1,9 @@
 package reconcile
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,5 +104,62 @@ func TestIssuedKeys(t *testing.T) {
 	}
 	if working != maxLive {
 		t.Errorf("%d that work are listed", working)
+	}
+}
+
+// TestOnItsWay: while a later token may be on its way into a delivery Secret, that is
+// not deleted, and what others came after is not minted.
+func TestOnItsWay(t *testing.T) {
+	c := newCluster(t)
+	stop := c.start()
+	key := c.issued("watched", keeps)
+	c.patch(key, `{"spec":{"rotation":{"overlap":"0s"}}}`)
+	c.rotates(key, 2)
+	c.eventually(func() error {
+		if l := formOf(c.root().Sealer, c.ledgerSecret(key)).ledger; l == nil || len(l.Entries) != 1 {
+			return fmt.Errorf("ledger: %+v", l)
+		}
+		return nil
+	})
+	stop()
+	s := &store{client: c.admin, live: c.admin, sealer: c.root().Sealer, namespace: keysNamespace}
+	r := &keys{store: s, attempts: newAttempts(c.clock.now), now: c.clock.now}
+	later := *c.serial(key, 2)
+	later.Digest, later.Serial, later.State, later.IssuedAt = apikey.Digest{3}, 3, apikey.Pending, c.clock.now()
+	for name, test := range map[string]struct {
+		record int64
+		now    time.Duration
+		want   error
+	}{
+		"the newest of all":                 {2, 0, nil},
+		"another one was delivered":         {1, 0, errLostRace},
+		"another one is on its way":         {2, 0, errLostRace},
+		"another one was given up for long": {2, pendingGrace, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{facts: facts{key: key, ledger: formOf(s.sealer, c.ledgerSecret(key)).ledger}, ledgerSecret: c.ledgerSecret(key)}
+			if strings.Contains(name, "way") || test.now > 0 {
+				secret, err := s.putRecord(t.Context(), &later, nil)
+				must(t, err)
+				restore := w.ledgerSecret
+				named, err := s.putLedger(t.Context(), w.ledgerNaming(&later), w.ledgerSecret)
+				must(t, err)
+				defer func() {
+					must(t, c.admin.Delete(c.Context(), secret))
+					restore.ResourceVersion = named.ResourceVersion
+					must(t, c.admin.Update(c.Context(), restore))
+				}()
+				r.now = func() time.Time { return later.IssuedAt.Add(test.now) }
+			}
+			if err := r.confirmNewest(t.Context(), key, c.serial(key, test.record)); !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+		})
+	}
+	for serial, want := range map[int64]time.Duration{1: lookAgain, 2: lookAgain, 3: 0} {
+		w := &world{facts: facts{key: key}}
+		if wait, err := r.recover(t.Context(), w, serial); err != nil || wait != want {
+			t.Errorf("serial %d: wait %s, %v; want %s", serial, wait, err, want)
+		}
 	}
 }

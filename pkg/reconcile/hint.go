@@ -3,6 +3,8 @@ package reconcile
 import (
 	"fmt"
 	"strings"
+
+	"keygate.dev/keygate/pkg/apikey"
 )
 
 // overlapHint tells of the older tokens that work, too, and what to do.
@@ -21,6 +23,15 @@ func (f *facts) overlapHint(d *desired) string {
 		hint += fmt.Sprintf("; the stored Secret %s of an older token carries no seal of this installation, and its callers may be let in as before until the overlap is over: to end that now, delete it", name)
 	}
 	return hint
+}
+
+// handedOverHint tells of a token whose delivery Secret is gone.
+func handedOverHint(r *apikey.Record) string {
+	hint := "the token was delivered at " + stamp(*r.DeliveredAt) + " and its Secret is gone"
+	if r.State == apikey.Revoked {
+		return hint
+	}
+	return hint + "; who lost it raises spec.rotation.serial"
 }
 
 // rotationHint tells of a new token that is not there yet.

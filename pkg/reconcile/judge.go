@@ -124,7 +124,7 @@ func (f *facts) delivery(d *desired, rotating, hindered bool) metav1.Condition {
 	case rotating:
 		return no(v1alpha1.ConditionDelivered, v1alpha1.ReasonPending, "a new token is to be delivered, see the Ready condition; the one before it works on")
 	case r != nil && r.DeliveredAt != nil && r.HandedOver:
-		return yes(v1alpha1.ConditionDelivered, v1alpha1.ReasonHandedOver, "the token was delivered at "+stamp(*r.DeliveredAt)+" and its Secret is gone; who lost it raises spec.rotation.serial")
+		return yes(v1alpha1.ConditionDelivered, v1alpha1.ReasonHandedOver, handedOverHint(r))
 	case r != nil && r.DeliveredAt != nil:
 		return yes(v1alpha1.ConditionDelivered, v1alpha1.ReasonDelivered, f.collectHint(r))
 	case f.failure != nil:

@@ -24,7 +24,7 @@ func TestNoPlaintext(t *testing.T) {
 	ns := s.namespace(t, nil)
 	s.policy(t, ns, "plain", plainPolicy(host)+`
 credentials: [{header: {name: Authorization, scheme: Bearer}}, {header: {name: X-API-Key}}, {query: {name: api_key}}]`)
-	kept := s.key(t, ns, "kept", "policyRef: {name: plain}\nscopes: [read]\ndelivery: {retain: Keep}")
+	kept := s.key(t, ns, "kept", "policyRef: {name: plain}\nscopes: [read]\ndelivery: {retain: Keep, envVar: API_KEY}")
 	canaries := []string{kept, s.key(t, ns, "once", "policyRef: {name: plain}\nscopes: [read]\ndelivery: {ttl: 1s}")}
 	for _, token := range canaries {
 		s.do(t, call{host: host, path: "/things/1", token: token}).echo(t)
@@ -47,6 +47,7 @@ credentials: [{header: {name: Authorization, scheme: Bearer}}, {header: {name: X
 			}
 		}
 	}
+	canaries = append(canaries, s.rotates(t, ns, "kept", 2, ""))
 	s.wait(t, s.keys(ns), "once", "Delivered", "True", "HandedOver")
 	s.patch(t, ns, "once", `{"spec":{"state":"Revoked"}}`)
 	s.becomes(t, call{host: host, path: "/any", token: canaries[1]}, http.StatusUnauthorized)
@@ -54,7 +55,7 @@ credentials: [{header: {name: Authorization, scheme: Bearer}}, {header: {name: X
 	for _, token := range canaries {
 		secret := token[len("pk_"):]
 		for form, needle := range map[string]string{
-			"plain": secret, "base64": strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(token)), "="),
+			"plain": secret, "base64": encoded(token), "header line": encoded("Authorization: Bearer " + token), ".env line": encoded("API_KEY=" + token),
 		} {
 			searchFiles(t, s.dir, form, needle)
 			searchObjects(t, s, ns+"/kept", form, needle)
@@ -65,6 +66,11 @@ credentials: [{header: {name: Authorization, scheme: Bearer}}, {header: {name: X
 			}
 		}
 	}
+}
+
+// encoded is what base64 makes of a text, whatever follows it.
+func encoded(text string) string {
+	return strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(text[:len(text)/3*3])), "=")
 }
 
 // searchFiles looks for needle in every file below dir.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -70,21 +71,19 @@ const plugin = "kubectl-apikey"
 // build builds the stack's own programs from the tree, and kubectl's plugin.
 func (s *stack) build(ctx context.Context) error {
 	say("building controller, extauthz, kubectl-apikey and the sample upstream")
-	for _, each := range []struct {
-		dir      string
-		packages []string
-	}{
-		{"libexec", []string{"./cmd/controller", "./cmd/extauthz", "./hack/stack/upstream"}},
-		{"bin", []string{"./cmd/" + plugin}},
-	} {
-		args := []string{"build", "-o", s.path(each.dir) + string(os.PathSeparator)}
-		if os.Getenv("STACK_RACE") != "" {
-			args = append(args, "-race")
-		}
-		out, err := s.command(ctx, "go", append(args, each.packages...)...).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("build: %w\n%s", err, out)
-		}
+	servers := []string{"./cmd/controller", "./cmd/extauthz", "./hack/stack/upstream"}
+	if os.Getenv("STACK_RACE") != "" {
+		servers = append([]string{"-race"}, servers...)
+	}
+	return errors.Join(s.buildInto(ctx, "libexec", servers...), s.buildInto(ctx, "bin", "./cmd/"+plugin))
+}
+
+// buildInto builds packages into a directory of the stack.
+func (s *stack) buildInto(ctx context.Context, dir string, args ...string) error {
+	args = append([]string{"build", "-o", s.path(dir) + string(os.PathSeparator)}, args...)
+	out, err := s.command(ctx, "go", args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
 	}
 	return nil
 }

@@ -80,6 +80,8 @@ func Of(err error) *Error {
 		return &Error{Refused, err, "you lack a right that this needs: ask who administers the namespace"}
 	case apierrors.IsAlreadyExists(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsConflict(err):
 		return &Error{Code: Refused, Err: err}
+	case errors.Is(err, context.Canceled):
+		return &Error{Failed, fmt.Errorf("interrupted: %w", err), "what was sent may have been done: see `kubectl apikey list`"}
 	case errors.Is(err, context.DeadlineExceeded), apierrors.IsTimeout(err):
 		return &Error{Late, err, "try again, or with a longer --timeout"}
 	case utilnet.IsConnectionRefused(err), utilnet.IsConnectionReset(err):

@@ -36,6 +36,7 @@ func TestOf(t *testing.T) {
 		"there already":      {apierrors.NewAlreadyExists(keys, "ci"), Refused, ""},
 		"conflict":           {apierrors.NewConflict(keys, "ci", errors.New("no")), Refused, ""},
 		"late":               {fmt.Errorf("wait: %w", context.DeadlineExceeded), Late, "--timeout"},
+		"interrupted":        {fmt.Errorf("wait: %w", context.Canceled), Failed, "kubectl apikey list"},
 		"the server is away": {&url.Error{Err: syscall.ECONNREFUSED}, Failed, "cluster-info"},
 		"anything else":      {errors.New("boom"), Failed, ""},
 	} {

@@ -70,9 +70,6 @@ func run(ctx context.Context, m *testing.M) int {
 	return code
 }
 
-// repository is the root of the module that holds this package.
-func repository() string { return rig.Root() }
-
 // stackCommand is hack/stack with its state in dir.
 func stackCommand(ctx context.Context, dir string, env []string, args ...string) *exec.Cmd {
 	return (&rig.Stack{Dir: dir}).Command(ctx, env, args...)

@@ -51,6 +51,12 @@ metadata: {name: stepsies-tls, namespace: platform}
 type: kubernetes.io/tls
 data: {tls.crt: CERTIFICATE, tls.key: KEY}
 ---
+apiVersion: v1
+kind: Secret
+metadata: {name: keygate-client-tls, namespace: platform}
+type: kubernetes.io/tls
+data: {ca.crt: AUTHORITY, tls.crt: CLIENT, tls.key: CLIENTS_OWN}
+---
 apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: Backend
 metadata: {name: stepsies, namespace: platform}
@@ -74,9 +80,9 @@ spec:
 // own translation of config/gateways/envoy-gateway.yaml, and what the settings are for.
 func TestEnvoyGateway(t *testing.T) {
 	keys := tokens(t)
-	p := &plain{extauthz: stack.StartExtauthz(t)}
-	dir := t.TempDir()
-	p.Envoy = &rig.Envoy{Process: startEnvoyGateway(t, dir, resources(t, dir, p.extauthz.Address))}
+	ca, dir := newAuthority(t), t.TempDir()
+	p := &plain{extauthz: stack.StartExtauthz(t, tlsFlags(ca.issue(t, extauthzName))...)}
+	p.Envoy = &rig.Envoy{Process: startEnvoyGateway(t, dir, resources(t, ca.issue(t, "envoy"), p.extauthz.Address))}
 	var err error
 	if p.way, err = rig.NewWay("", fmt.Sprintf("https://127.0.0.1:%d", hostPort), stack.Vars["GATEWAY_CA"]); err != nil {
 		t.Fatal(err)
@@ -106,11 +112,12 @@ func (p *plain) addedLater(t *testing.T) {
 // resources is the manifest on this machine: Services have no endpoints here, so each is
 // a Backend of the same name; extauthz's is in the policies' own namespace, because Envoy
 // Gateway (1.9.1) heeds no ReferenceGrant for policies that it reads from files.
-func resources(t *testing.T, dir, extauthz string) string {
+// clients is the directory with Envoy's certificate.
+func resources(t *testing.T, clients, extauthz string) string {
 	t.Helper()
 	pki := filepath.Dir(stack.Vars["GATEWAY_CA"])
-	encoded := func(file string) string {
-		data, err := os.ReadFile(filepath.Join(pki, file))
+	encoded := func(elements ...string) string {
+		data, err := os.ReadFile(filepath.Join(elements...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,12 +130,16 @@ func resources(t *testing.T, dir, extauthz string) string {
 	return rig.Edit(t, manifest(t, "envoy-gateway.yaml"),
 		[2]string{"{name: stepsies, port: 8080}", backend + "name: stepsies}"},
 		[2]string{"{name: keygate-extauthz, namespace: keygate-system, port: 9001}", backend + "name: keygate-extauthz}"},
+		[2]string{`{group: "", kind: Service, name: keygate-extauthz}`, backend + "name: keygate-extauthz}"},
+		[2]string{"kind: BackendTLSPolicy\nmetadata:\n  name: keygate-extauthz\n  namespace: keygate-system", "kind: BackendTLSPolicy\nmetadata:\n  name: keygate-extauthz\n  namespace: platform"},
 		[2]string{"port: 443", fmt.Sprint("port: ", hostPort)},
 		[2]string{"kind: EnvoyProxy\nmetadata:\n  name: api\n  namespace: platform\nspec:\n",
 			"kind: EnvoyProxy\nmetadata:\n  name: api\n  namespace: platform\nspec:\n  provider: {type: Host, host: {envoyVersion: " + envoyVersion + "}}\n"},
 		// A machine that runs all tests at once may be slow.
 		[2]string{"timeout: 200ms", "timeout: 20s"}, [2]string{"connectTimeout: 100ms", "connectTimeout: 10s"},
-	) + rig.Edit(t, surroundings, [2]string{"CERTIFICATE", encoded("gateway.pem")}, [2]string{"KEY", encoded("gateway-key.pem")},
+	) + rig.Edit(t, surroundings,
+		[2]string{"CERTIFICATE", encoded(pki, "gateway.pem")}, [2]string{"KEY", encoded(pki, "gateway-key.pem")},
+		[2]string{"AUTHORITY", encoded(clients, "ca.crt")}, [2]string{"CLIENTS_OWN", encoded(clients, "tls.key")}, [2]string{"CLIENT", encoded(clients, "tls.crt")},
 		[2]string{"UPSTREAM", ip(stack.Vars["UPSTREAM"])}, [2]string{"EXTAUTHZ", ip(extauthz)})
 }
 

@@ -25,7 +25,7 @@ const socketInPod = "/run/keygate/extauthz.sock"
 // its arguments and under its ServiceAccount, and Envoy over the socket.
 func TestSidecar(t *testing.T) {
 	keys := tokens(t)
-	stack.Kubectl(t, "", "apply", "-f", filepath.Join(rig.Root(), "config", "gateways", "sidecar.yaml"))
+	stack.Kubectl(t, manifest(t, "sidecar.yaml"), "apply", "-f", "-")
 	deployment, err := stack.Kube.AppsV1().Deployments("edge").Get(t.Context(), "envoy", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)

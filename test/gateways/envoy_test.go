@@ -30,8 +30,8 @@ type plain struct {
 // extauthz's certificate.
 func startPlain(t *testing.T, name string) *plain {
 	t.Helper()
-	ca := newAuthority(t)
-	server, client := ca.issue(t, name), ca.issue(t, "envoy")
+	ca := rig.NewAuthority(t)
+	server, client := ca.Issue(t, name), ca.Issue(t, "envoy")
 	p := &plain{extauthz: stack.StartExtauthz(t, append(tlsFlags(server), "--max-body-bytes=65536")...)}
 	p.start(t, rig.Edit(t, bootstrap(t, p.extauthz.Address), [2]string{"/etc/envoy/extauthz", client}))
 	return p
@@ -56,7 +56,7 @@ func (p *plain) start(t *testing.T, config string) {
 func bootstrap(t *testing.T, extauthz string) string {
 	t.Helper()
 	pki := filepath.Dir(stack.Vars["GATEWAY_CA"])
-	return rig.Edit(t, manifest(t, "envoy.yaml"),
+	return rig.Edit(t, rig.Manifest(t, "envoy.yaml"),
 		[2]string{"{socket_address: {address: keygate-extauthz.keygate-system.svc.cluster.local, port_value: 9001}}", socketAddress(t, extauthz)},
 		[2]string{"{socket_address: {address: stepsies.platform.svc.cluster.local, port_value: 8080}}", socketAddress(t, stack.Vars["UPSTREAM"])},
 		[2]string{"{address: 127.0.0.1, port_value: 9901}", "{address: 127.0.0.1, port_value: 0}"},

@@ -80,9 +80,9 @@ spec:
 // own translation of config/gateways/envoy-gateway.yaml, and what the settings are for.
 func TestEnvoyGateway(t *testing.T) {
 	keys := tokens(t)
-	ca, dir := newAuthority(t), t.TempDir()
-	p := &plain{extauthz: stack.StartExtauthz(t, tlsFlags(ca.issue(t, extauthzName))...)}
-	p.Envoy = &rig.Envoy{Process: startEnvoyGateway(t, dir, resources(t, ca.issue(t, "envoy"), p.extauthz.Address))}
+	ca, dir := rig.NewAuthority(t), t.TempDir()
+	p := &plain{extauthz: stack.StartExtauthz(t, tlsFlags(ca.Issue(t, extauthzName))...)}
+	p.Envoy = &rig.Envoy{Process: startEnvoyGateway(t, dir, resources(t, ca.Issue(t, "envoy"), p.extauthz.Address))}
 	var err error
 	if p.way, err = rig.NewWay("", fmt.Sprintf("https://127.0.0.1:%d", hostPort), stack.Vars["GATEWAY_CA"]); err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func resources(t *testing.T, clients, extauthz string) string {
 		return strings.TrimSuffix(strings.TrimPrefix(strings.ReplaceAll(socketAddress(t, address), "port_value", "port"), "{socket_address: "), "}")
 	}
 	backend := "{group: gateway.envoyproxy.io, kind: Backend, "
-	return rig.Edit(t, manifest(t, "envoy-gateway.yaml"),
+	return rig.Edit(t, rig.Manifest(t, "envoy-gateway.yaml"),
 		[2]string{"{name: stepsies, port: 8080}", backend + "name: stepsies}"},
 		[2]string{"{name: keygate-extauthz, namespace: keygate-system, port: 9001}", backend + "name: keygate-extauthz}"},
 		[2]string{`{group: "", kind: Service, name: keygate-extauthz}`, backend + "name: keygate-extauthz}"},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -63,16 +62,6 @@ func tokens(t *testing.T) conformance.Tokens {
 		t.Fatal("the keys could not be issued")
 	}
 	return issued
-}
-
-// manifest reads a file of config/gateways.
-func manifest(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(rig.Root(), "config", "gateways", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // socketAddress is a host:port, with or without http:// before it, as an Envoy

@@ -25,7 +25,7 @@ const socketInPod = "/run/keygate/extauthz.sock"
 // its arguments and under its ServiceAccount, and Envoy over the socket.
 func TestSidecar(t *testing.T) {
 	keys := tokens(t)
-	stack.Kubectl(t, manifest(t, "sidecar.yaml"), "apply", "-f", "-")
+	stack.Kubectl(t, rig.Manifest(t, "sidecar.yaml"), "apply", "-f", "-")
 	deployment, err := stack.Kube.AppsV1().Deployments("edge").Get(t.Context(), "envoy", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -109,5 +109,5 @@ func overSocket(t *testing.T, socket string) string {
 	if !found {
 		t.Fatal("there is no cluster extauthz to take the place of")
 	}
-	return before + rig.Edit(t, manifest(t, "sidecar-cluster.yaml"), [2]string{socketInPod, socket}, [2]string{"connect_timeout: 0.1s", "connect_timeout: 10s"})
+	return before + rig.Edit(t, rig.Manifest(t, "sidecar-cluster.yaml"), [2]string{socketInPod, socket}, [2]string{"connect_timeout: 0.1s", "connect_timeout: 10s"})
 }

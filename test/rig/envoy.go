@@ -88,6 +88,16 @@ func fetch(url string) (status int, body []byte, err error) {
 	return resp.StatusCode, body, err
 }
 
+// Manifest reads a file of config/gateways.
+func Manifest(tb testing.TB, name string) string {
+	tb.Helper()
+	text, err := os.ReadFile(filepath.Join(Root(), "config", "gateways", name))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(text)
+}
+
 // Edit replaces parts of a configuration that belong to the place where it runs. Each
 // must be in it, so that what is tested is what is shipped but for them.
 func Edit(tb testing.TB, text string, edits ...[2]string) string {

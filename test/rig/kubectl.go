@@ -1,7 +1,6 @@
 package rig
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -12,14 +11,20 @@ import (
 // and returns what it prints. Warnings of the API server are failures.
 func (s *Stack) Kubectl(tb testing.TB, stdin string, args ...string) string {
 	tb.Helper()
-	cmd := exec.CommandContext(tb.Context(), filepath.Join(s.Dir, "bin", "kubectl"), append([]string{"--warnings-as-errors"}, args...)...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+s.Vars["KUBECONFIG"])
+	args = append([]string{"--kubeconfig=" + s.Vars["KUBECONFIG"], "--warnings-as-errors"}, args...)
+	return Output(tb, filepath.Join(s.Dir, "bin", "kubectl"), stdin, args...)
+}
+
+// Output runs a program that must succeed and returns what it prints.
+func Output(tb testing.TB, program, stdin string, args ...string) string {
+	tb.Helper()
+	cmd := exec.Command(program, args...) // no context: a test's has ended when it cleans up
 	cmd.Stdin = strings.NewReader(stdin)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		tb.Fatalf("kubectl %s: %v: %s", strings.Join(args, " "), err, &stderr)
+		tb.Fatalf("%s: %v: %s", strings.Join(cmd.Args, " "), err, &stderr)
 	}
 	return strings.TrimSpace(string(out))
 }

@@ -8,9 +8,11 @@
 //   - Envoy Gateway with the GatewayClass eg, for its tests,
 //   - Istio with the values of config/gateways/istio-provider.yaml, for its tests,
 //   - the image of hack/stack/upstream, with the program as its entry point, under the name
-//     that UPSTREAM_IMAGE says.
+//     that UPSTREAM_IMAGE says; ENVOY_IMAGE is an Envoy's, where the one of the manifests
+//     can't be had.
 //
-// What is missing is a failure. The namespace platform is the tests' own.
+// What is missing is a failure. The namespaces platform and edge are the
+// tests' own.
 package kind
 
 import (
@@ -52,7 +54,10 @@ metadata: {name: stepsies, namespace: platform}
 spec:
   selector: {matchLabels: {app: stepsies}}
   template:
-    metadata: {labels: {app: stepsies, sidecar.istio.io/inject: "INJECT"}}
+    metadata:
+      labels: {app: stepsies, sidecar.istio.io/inject: "INJECT"}
+      annotations:
+ANNOTATIONS
     spec:
       serviceAccountName: stepsies
       containers:
@@ -64,8 +69,9 @@ type world struct {
 	*rig.Cluster
 	kubectl string
 	tokens  conformance.Tokens
-	// ca is the file of the authority of the gateways' certificate.
-	ca string
+	// pair is the gateways' certificate, ca the file of its authority.
+	pair *corev1.Secret
+	ca   string
 }
 
 var (
@@ -104,6 +110,8 @@ func begin(t *testing.T) *world {
 	for _, name := range []string{"keygate-controller", "keygate-extauthz"} {
 		w.run(t, "", "rollout", "status", "-n", "keygate-system", "deploy/"+name, "--timeout=60s")
 	}
+	// Those of an earlier run: a revoked key stays so.
+	w.run(t, "", "delete", "apikeys", "-n", namespace, "--all", "--timeout=60s")
 	w.tokens = conformance.Issue(t, w.Cluster, conformance.Stepsies)
 	w.run(t, "", "get", "secret", "-n", namespace, "keygate-client-tls")
 	w.certificate(t)
@@ -128,10 +136,15 @@ func (w *world) certificate(t *testing.T) {
 	if err := os.WriteFile(w.ca, data["ca.crt"], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	secrets := w.Kube.CoreV1().Secrets(namespace)
-	_ = secrets.Delete(t.Context(), "stepsies-tls", metav1.DeleteOptions{}) // of an earlier run
-	_, err = secrets.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "stepsies-tls"}, Type: corev1.SecretTypeTLS, Data: data}, metav1.CreateOptions{})
-	if err != nil {
+	w.pair = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "stepsies-tls"}, Type: corev1.SecretTypeTLS, Data: data}
+	_ = w.Kube.CoreV1().Secrets(namespace).Delete(t.Context(), w.pair.Name, metav1.DeleteOptions{}) // of an earlier run
+	w.put(t, namespace)
+}
+
+// put creates the gateways' Secret in a namespace.
+func (w *world) put(t *testing.T, namespace string) {
+	t.Helper()
+	if _, err := w.Kube.CoreV1().Secrets(namespace).Create(t.Context(), w.pair, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -157,11 +170,21 @@ func (w *world) upstream(t *testing.T, mesh bool) {
 		t.Fatal("UPSTREAM_IMAGE is not set: it names the image of hack/stack/upstream")
 	}
 	inject := map[bool]string{true: "true", false: "false"}[mesh]
-	w.apply(t, strings.NewReplacer("IMAGE", image, "INJECT", inject).Replace(upstream))
+	w.apply(t, strings.NewReplacer("IMAGE", image, "INJECT", inject, "ANNOTATIONS", annotations(t)).Replace(upstream))
 	w.run(t, "", "rollout", "status", "-n", namespace, "deploy/stepsies", "--timeout=120s")
 	if mesh && !strings.Contains(w.run(t, "", "get", "pods", "-n", namespace, "-l", "app=stepsies", "-o", "jsonpath={.items[*].spec.initContainers[*].name} {.items[*].spec.containers[*].name}"), "istio-proxy") {
 		t.Fatal("the workload has no sidecar: is Istio's injection there?")
 	}
+}
+
+// annotations are those that istio-sidecar.yaml asks for, indented.
+func annotations(t *testing.T) string {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)^#   (sidecar\.istio\.io/.*)$`).FindAllStringSubmatch(rig.Manifest(t, "istio-sidecar.yaml"), -1)
+	if len(found) != 2 {
+		t.Fatalf("istio-sidecar.yaml asks for %d annotations", len(found))
+	}
+	return "        " + found[0][1] + "\n        " + found[1][1]
 }
 
 // forwarded is what kubectl says of a port that it forwards.

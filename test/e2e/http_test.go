@@ -9,11 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"keygate.dev/keygate/test/rig"
 )
 
 // answer is what a caller got.
@@ -21,12 +22,6 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
-}
-
-// echo is what the upstream says it got.
-type echo struct {
-	Method, Host, Path string
-	Headers            map[string][]string
 }
 
 // call is a request through Envoy.
@@ -47,32 +42,10 @@ func (s *stack) do(tb testing.TB, c call) answer {
 }
 
 func (s *stack) try(c call) (answer, error) {
-	g := s.gateway.Load()
-	client, base := g.plain, g.plainURL
-	if c.secure {
-		client, base = g.secure, g.secureURL
-	}
-	if c.method == "" {
-		c.method = http.MethodGet
-	}
-	req, err := http.NewRequest(c.method, base+c.path, nil)
-	if err != nil {
-		return answer{}, err
-	}
-	req.Host = c.host
-	for name, values := range c.header {
-		req.Header[name] = values
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, body}, err
+	a, err := s.gateway.Load().Do(rig.Call{
+		Method: c.method, Host: c.host, Path: c.path, Token: c.token, Header: c.header, Secure: c.secure,
+	})
+	return answer{a.Status, a.Header, a.Body}, err
 }
 
 // raw sends bytes to the plain listener as they are and reads one answer.
@@ -108,25 +81,14 @@ func (s *stack) raw(tb testing.TB, request string) answer {
 // echo reads the upstream's words; the answer must be an allowed one.
 func (a answer) echo(tb testing.TB) echo {
 	tb.Helper()
-	var e echo
-	if a.status != http.StatusOK {
-		tb.Fatalf("not allowed: %s", a)
-	}
-	if err := json.Unmarshal(a.body, &e); err != nil {
-		tb.Fatalf("%v: %s", err, a)
-	}
-	return e
+	return echo{rig.Answer{Status: a.status, Header: a.header, Body: a.body}.Echo(tb)}
 }
 
+// echo is what the upstream says it got.
+type echo struct{ rig.Echo }
+
 // first is the first value of a header as the upstream got it, in any case.
-func (e echo) first(name string) string {
-	for got, values := range e.Headers {
-		if strings.EqualFold(got, name) && len(values) > 0 {
-			return values[0]
-		}
-	}
-	return ""
-}
+func (e echo) first(name string) string { return e.First(name) }
 
 func (a answer) String() string { return fmt.Sprintf("%d %v %s", a.status, a.header, a.body) }
 

@@ -11,12 +11,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"keygate.dev/keygate/test/rig"
 )
 
 // quotaInDocs is the ResourceQuota that docs/operating.md shows.
 func quotaInDocs(t *testing.T) *corev1.ResourceQuota {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join(repository(), "docs", "operating.md"))
+	page, err := os.ReadFile(filepath.Join(rig.Root(), "docs", "operating.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +65,7 @@ func TestQuota(t *testing.T) {
 	}
 	create := func(i int) error {
 		name := fmt.Sprintf("key-%d", i)
-		_, err := s.keys(ns).Create(t.Context(), object(t, "APIKey", name, "policyRef: {name: plain}"), metav1.CreateOptions{})
+		_, err := s.keys(ns).Create(t.Context(), rig.Object(t, "APIKey", name, "policyRef: {name: plain}"), metav1.CreateOptions{})
 		return err
 	}
 	used(0) // nothing is counted before

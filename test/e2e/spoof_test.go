@@ -199,7 +199,7 @@ func TestTLSListenerSpeaksHTTP2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := shared.gateway.Load().secure.Do(req)
+	resp, err := shared.gateway.Load().SecureClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,47 +4,36 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
+
+	"keygate.dev/keygate/test/rig"
 )
 
 // patience bounds every wait in these tests.
-const patience = 60 * time.Second
+const patience = rig.Patience
 
 // stack is a running stack, as its env file describes it.
 type stack struct {
-	dir  string
-	vars map[string]string
+	dir     string
+	running *rig.Stack
+	vars    map[string]string
 
 	config  *rest.Config
 	kube    *kubernetes.Clientset
 	dynamic *dynamic.DynamicClient
 	// gateway is Envoy, which load goes on to while a component is restarted.
-	gateway atomic.Pointer[gateway]
-}
-
-// gateway is Envoy's two listeners, each with a client: HTTP/1.1, and HTTP/2 over TLS.
-type gateway struct {
-	plain, secure       *http.Client
-	plainURL, secureURL string
+	gateway atomic.Pointer[rig.Way]
 }
 
 // shared is the stack that all tests but the destructive ones use.
@@ -81,30 +70,18 @@ func run(ctx context.Context, m *testing.M) int {
 	return code
 }
 
-// repository is the root of the module that holds this package.
-func repository() string {
-	dir, err := filepath.Abs("../..")
-	if err != nil {
-		panic(err) // there is no working directory: nothing can be tested
-	}
-	return dir
-}
-
 // stackCommand is hack/stack with its state in dir.
 func stackCommand(ctx context.Context, dir string, env []string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "./hack/stack"}, args...)...)
-	cmd.Dir = repository()
-	cmd.Env = append(append(os.Environ(), "STACK_DIR="+dir, "STACK_RACE=1"), env...)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	return cmd
+	return (&rig.Stack{Dir: dir}).Command(ctx, env, args...)
 }
 
 // up starts a stack in dir, with extra variables in its environment such as
 // EXTAUTHZ_FLAGS. The stack is returned with an error too, for the caller to take
 // down.
 func up(ctx context.Context, dir string, env ...string) (*stack, error) {
-	s := &stack{dir: dir}
-	if err := stackCommand(ctx, dir, env, "up").Run(); err != nil {
+	running, err := rig.Up(ctx, dir, env...)
+	s := &stack{dir: dir, running: running}
+	if err != nil {
 		return s, err
 	}
 	return s, s.connect()
@@ -126,32 +103,15 @@ func start(t *testing.T, env ...string) *stack {
 	return s
 }
 
-func (s *stack) down() {
-	if err := stackCommand(context.Background(), s.dir, nil, "down").Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "stop the stack:", err)
-	}
-}
+func (s *stack) down() { s.running.Down() }
 
 // races are the reports of the race detector, which the components are built with.
-func (s *stack) races() string {
-	var reports strings.Builder
-	logs, _ := filepath.Glob(filepath.Join(s.dir, "log", "*.log")) // the pattern is sound
-	for _, path := range logs {
-		log, err := os.ReadFile(path)
-		if err != nil {
-			continue // rotated
-		}
-		if _, report, found := strings.Cut(string(log), "WARNING: DATA RACE"); found {
-			fmt.Fprintf(&reports, "%s: DATA RACE%.3000s\n", path, report)
-		}
-	}
-	return reports.String()
-}
+func (s *stack) races() string { return s.running.Races() }
 
 // restart restarts one component and reads the new environment.
 func (s *stack) restart(t *testing.T, component string) {
 	t.Helper()
-	if err := stackCommand(t.Context(), s.dir, nil, "restart", component).Run(); err != nil {
+	if err := s.running.Restart(t.Context(), component); err != nil {
 		t.Fatalf("restart %s: %v", component, err)
 	}
 	if err := s.connect(); err != nil {
@@ -159,59 +119,15 @@ func (s *stack) restart(t *testing.T, component string) {
 	}
 }
 
-// connect reads the env file and makes the clients.
+// connect takes over the environment and the clients.
 func (s *stack) connect() error {
-	var err error
-	if s.vars, err = readEnv(filepath.Join(s.dir, "env")); err != nil {
-		return err
-	}
-	if s.config, err = clientcmd.BuildConfigFromFlags("", s.vars["KUBECONFIG"]); err != nil {
-		return err
-	}
-	s.config.QPS, s.config.Burst = -1, 0
-	if s.kube, err = kubernetes.NewForConfig(s.config); err != nil {
-		return err
-	}
-	if s.dynamic, err = dynamic.NewForConfig(s.config); err != nil {
-		return err
-	}
-	ca, err := os.ReadFile(s.vars["GATEWAY_CA"])
+	way, err := s.running.Way()
 	if err != nil {
 		return err
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(ca) {
-		return fmt.Errorf("no certificate in %s", s.vars["GATEWAY_CA"])
-	}
-	s.gateway.Store(&gateway{
-		plain: &http.Client{Timeout: patience, CheckRedirect: noRedirects, Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
-		secure: &http.Client{Timeout: patience, CheckRedirect: noRedirects, Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true,
-		}},
-		plainURL:  s.vars["GATEWAY"],
-		secureURL: s.vars["GATEWAY_TLS"],
-	})
+	s.vars, s.config, s.kube, s.dynamic = s.running.Vars, s.running.Config, s.running.Kube, s.running.Dynamic
+	s.gateway.Store(way)
 	return nil
-}
-
-// noRedirects shows redirects instead of following them.
-func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
-// readEnv reads lines of "export NAME=value", the values perhaps quoted.
-func readEnv(path string) (map[string]string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	vars := map[string]string{}
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		line := strings.TrimPrefix(strings.TrimSpace(lines.Text()), "export ")
-		if name, value, found := strings.Cut(line, "="); found && !strings.HasPrefix(line, "#") {
-			vars[name] = strings.Trim(value, `"'`)
-		}
-	}
-	return vars, nil
 }
 
 // pid is the process of a component, such as EXTAUTHZ.

@@ -1,10 +1,11 @@
 // Command cmd prints where the test programs are, preparing them when needed:
 //
-//	go run ./hack/testbin/cmd          all lines below
+//	go run ./hack/testbin/cmd          the next three
 //	go run ./hack/testbin/cmd kube     the directory of kube-apiserver, etcd, kubectl, kube-controller-manager
 //	go run ./hack/testbin/cmd envoy    the path of envoy
 //	go run ./hack/testbin/cmd redis    the path of redis-server
 //	go run ./hack/testbin/cmd prometheus    the directory of prometheus and promtool
+//	go run ./hack/testbin/cmd envoy-gateway    the path of envoy-gateway, only if asked for
 package main
 
 import (
@@ -30,10 +31,13 @@ func run(ctx context.Context, what []string) error {
 	if len(what) == 0 {
 		what = []string{"kube", "envoy", "redis", "prometheus"}
 	}
-	find := map[string]func(context.Context) (string, error){"kube": testbin.KubeAssets, "envoy": testbin.Envoy, "redis": testbin.Redis, "prometheus": testbin.Prometheus}
+	find := map[string]func(context.Context) (string, error){
+		"kube": testbin.KubeAssets, "envoy": testbin.Envoy, "redis": testbin.Redis, "envoy-gateway": testbin.EnvoyGateway,
+		"prometheus": testbin.Prometheus,
+	}
 	for _, name := range what {
 		if find[name] == nil {
-			return fmt.Errorf("unknown %q: want kube, envoy, redis or prometheus", name)
+			return fmt.Errorf("unknown %q: want kube, envoy, redis, prometheus or envoy-gateway", name)
 		}
 		path, err := find[name](ctx)
 		if err != nil {

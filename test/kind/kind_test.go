@@ -1,0 +1,220 @@
+//go:build kind
+
+// Package kind judges the ways in that need a cluster, on the one that KUBECONFIG names:
+// for each, the manifest of config/gateways that its page tells to use. The cluster needs
+//
+//   - Keygate in keygate-system, with mutual TLS to extauthz and Envoy's certificate in the
+//     Secret keygate-client-tls of the namespace platform,
+//   - Envoy Gateway with the GatewayClass eg, for its tests,
+//   - Istio with the values of config/gateways/istio-provider.yaml, for its tests,
+//   - the image of hack/stack/upstream, with the program as its entry point, under the name
+//     that UPSTREAM_IMAGE says; ENVOY_IMAGE is an Envoy's, where the one of the manifests
+//     can't be had.
+//
+// What is missing is a failure. The namespaces platform and edge are the
+// tests' own.
+package kind
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"keygate.dev/keygate/hack/testbin"
+	"keygate.dev/keygate/test/conformance"
+	"keygate.dev/keygate/test/rig"
+)
+
+// namespace is that of the APIs, as in the manifests and the samples.
+const namespace = "platform"
+
+// upstream is the workload behind each way, in the mesh where there is one.
+const upstream = `
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: stepsies, namespace: platform}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: stepsies, namespace: platform}
+spec:
+  selector: {app: stepsies}
+  ports: [{name: http, port: 8080, appProtocol: http}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: stepsies, namespace: platform}
+spec:
+  selector: {matchLabels: {app: stepsies}}
+  template:
+    metadata:
+      labels: {app: stepsies, sidecar.istio.io/inject: "INJECT"}
+      annotations:
+ANNOTATIONS
+    spec:
+      serviceAccountName: stepsies
+      containers:
+      - {name: upstream, image: IMAGE, imagePullPolicy: IfNotPresent, args: ["--listen=:8080"]}
+`
+
+// world is what all tests share.
+type world struct {
+	*rig.Cluster
+	kubectl string
+	tokens  conformance.Tokens
+	// pair is the gateways' certificate, ca the file of its authority.
+	pair *corev1.Secret
+	ca   string
+}
+
+var (
+	worldOnce sync.Once
+	shared    *world
+)
+
+// open connects to the cluster and issues the keys, once.
+func open(t *testing.T) *world {
+	t.Helper()
+	worldOnce.Do(func() { shared = begin(t) })
+	if shared == nil {
+		t.Fatal("the cluster could not be used: see the first test")
+	}
+	return shared
+}
+
+func begin(t *testing.T) *world {
+	t.Helper()
+	path := os.Getenv("KUBECONFIG")
+	if path == "" {
+		t.Fatal("KUBECONFIG is not set: it names the cluster to test on")
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	assets, err := testbin.KubeAssets(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{kubectl: filepath.Join(assets, "kubectl")}
+	if w.Cluster, err = rig.NewCluster(config); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"keygate-controller", "keygate-extauthz"} {
+		w.run(t, "", "rollout", "status", "-n", "keygate-system", "deploy/"+name, "--timeout=60s")
+	}
+	// Those of an earlier run: a revoked key stays so.
+	w.run(t, "", "delete", "apikeys", "-n", namespace, "--all", "--timeout=60s")
+	w.tokens = conformance.Issue(t, w.Cluster, conformance.Stepsies)
+	w.run(t, "", "get", "secret", "-n", namespace, "keygate-client-tls")
+	w.certificate(t)
+	return w
+}
+
+// certificate makes the gateways' own, in the Secret that the manifests name.
+func (w *world) certificate(t *testing.T) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "keygate-kind-") // outlives the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued := rig.NewAuthority(t).Issue(t, conformance.Stepsies.Host)
+	data := map[string][]byte{}
+	for _, file := range []string{"ca.crt", "tls.crt", "tls.key"} {
+		if data[file], err = os.ReadFile(filepath.Join(issued, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.ca = filepath.Join(dir, "ca.crt")
+	if err := os.WriteFile(w.ca, data["ca.crt"], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.pair = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "stepsies-tls"}, Type: corev1.SecretTypeTLS, Data: data}
+	_ = w.Kube.CoreV1().Secrets(namespace).Delete(t.Context(), w.pair.Name, metav1.DeleteOptions{}) // of an earlier run
+	w.put(t, namespace)
+}
+
+// put creates the gateways' Secret in a namespace.
+func (w *world) put(t *testing.T, namespace string) {
+	t.Helper()
+	if _, err := w.Kube.CoreV1().Secrets(namespace).Create(t.Context(), w.pair, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run runs kubectl.
+func (w *world) run(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	return rig.Output(t, w.kubectl, stdin, args...)
+}
+
+// apply applies a manifest until the test ends.
+func (w *world) apply(t *testing.T, text string) {
+	t.Helper()
+	w.run(t, text, "apply", "-f", "-")
+	t.Cleanup(func() { w.run(t, text, "delete", "-f", "-", "--ignore-not-found", "--timeout=90s") })
+}
+
+// upstream runs the workload, in the mesh or not, until the test ends.
+func (w *world) upstream(t *testing.T, mesh bool) {
+	t.Helper()
+	image := os.Getenv("UPSTREAM_IMAGE")
+	if image == "" {
+		t.Fatal("UPSTREAM_IMAGE is not set: it names the image of hack/stack/upstream")
+	}
+	inject := map[bool]string{true: "true", false: "false"}[mesh]
+	w.apply(t, strings.NewReplacer("IMAGE", image, "INJECT", inject, "ANNOTATIONS", annotations(t)).Replace(upstream))
+	w.run(t, "", "rollout", "status", "-n", namespace, "deploy/stepsies", "--timeout=120s")
+	if mesh && !strings.Contains(w.run(t, "", "get", "pods", "-n", namespace, "-l", "app=stepsies", "-o", "jsonpath={.items[*].spec.initContainers[*].name} {.items[*].spec.containers[*].name}"), "istio-proxy") {
+		t.Fatal("the workload has no sidecar: is Istio's injection there?")
+	}
+}
+
+// annotations are those that istio-sidecar.yaml asks for, indented.
+func annotations(t *testing.T) string {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)^#   (sidecar\.istio\.io/.*)$`).FindAllStringSubmatch(rig.Manifest(t, "istio-sidecar.yaml"), -1)
+	if len(found) != 2 {
+		t.Fatalf("istio-sidecar.yaml asks for %d annotations", len(found))
+	}
+	return "        " + found[0][1] + "\n        " + found[1][1]
+}
+
+// forwarded is what kubectl says of a port that it forwards.
+var forwarded = regexp.MustCompile(`Forwarding from (127\.0\.0\.1:\d+) `)
+
+// way is the way in through port 443 of a Deployment's Service, once there is one.
+func (w *world) way(t *testing.T, namespace, selector string) *rig.Way {
+	t.Helper()
+	name := ""
+	rig.Eventually(t, func() string {
+		name = w.run(t, "", "get", "service", "-n", namespace, "-l", selector, "-o", "jsonpath={.items[*].metadata.name}")
+		if name == "" {
+			return "there is no Service for the Gateway: " + selector
+		}
+		return ""
+	})
+	w.run(t, "", "wait", "-n", namespace, "--for=condition=Ready", "pod", "-l", selector, "--timeout=120s")
+	forward := rig.Start(t, w.kubectl, "port-forward", "-n", namespace, "service/"+name, ":443")
+	address := ""
+	rig.Eventually(t, func() string {
+		match := forwarded.FindStringSubmatch(forward.Text(t))
+		if match == nil {
+			return "kubectl forwards no port: " + forward.Text(t)
+		}
+		address = match[1]
+		return ""
+	})
+	way, err := rig.NewWay("", "https://"+address, w.ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return way
+}

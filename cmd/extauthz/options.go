@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"time"
 
+	"keygate.dev/keygate/cmd/internal/version"
 	"keygate.dev/keygate/pkg/authz"
 	"keygate.dev/keygate/pkg/ratelimit"
 )
@@ -66,6 +67,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	decisions := string(authz.LogNone)
 	f := flag.NewFlagSet("extauthz", flag.ContinueOnError)
 	f.SetOutput(output)
+	version.Register(f)
 	f.StringVar(&o.listen, "listen", ":9001", "address of the gRPC server: host:port or unix:///path")
 	f.StringVar(&o.adminListen, "admin-listen", ":9002", "address of /healthz, /readyz and /metrics")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")

@@ -4,6 +4,8 @@
 //	go run ./hack/testbin/cmd kube     the directory of kube-apiserver, etcd, kubectl, kube-controller-manager
 //	go run ./hack/testbin/cmd envoy    the path of envoy
 //	go run ./hack/testbin/cmd redis    the path of redis-server
+//	go run ./hack/testbin/cmd helm     the path of helm
+//	go run ./hack/testbin/cmd kubeconform  that of kubeconform
 package main
 
 import (
@@ -27,12 +29,14 @@ func main() {
 
 func run(ctx context.Context, what []string) error {
 	if len(what) == 0 {
-		what = []string{"kube", "envoy", "redis"}
+		what = []string{"kube", "envoy", "redis", "helm", "kubeconform"}
 	}
-	find := map[string]func(context.Context) (string, error){"kube": testbin.KubeAssets, "envoy": testbin.Envoy, "redis": testbin.Redis}
+	find := map[string]func(context.Context) (string, error){
+		"kube": testbin.KubeAssets, "envoy": testbin.Envoy, "redis": testbin.Redis, "helm": testbin.Helm, "kubeconform": testbin.Kubeconform,
+	}
 	for _, name := range what {
 		if find[name] == nil {
-			return fmt.Errorf("unknown %q: want kube, envoy or redis", name)
+			return fmt.Errorf("unknown %q: want kube, envoy, redis, helm or kubeconform", name)
 		}
 		path, err := find[name](ctx)
 		if err != nil {

@@ -13,7 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
+
+	"keygate.dev/keygate/cmd/internal/kube"
 )
 
 // partOf labels the Secrets that this program may write.
@@ -25,11 +26,10 @@ const attempts = 5
 
 // run does what is due.
 func run(ctx context.Context, o options) error {
-	config, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)
+	config, err := kube.Config(o.kubeconfig, "keygate-certs")
 	if err != nil {
-		return fmt.Errorf("read the Kubernetes configuration: %w", err)
+		return err
 	}
-	config.UserAgent = "keygate-certs"
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("make a Kubernetes client: %w", err)

@@ -15,11 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"keygate.dev/keygate/api/v1alpha1"
+	"keygate.dev/keygate/cmd/internal/kube"
 )
 
 //go:embed objects.yaml
@@ -38,11 +38,10 @@ type cluster struct {
 }
 
 func newCluster(o options) (*cluster, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)
+	config, err := kube.Config(o.kubeconfig, name)
 	if err != nil {
-		return nil, fmt.Errorf("read the Kubernetes configuration: %w", err)
+		return nil, err
 	}
-	config.UserAgent = name
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err

@@ -31,12 +31,16 @@ down: ## stop the stack and leave nothing behind
 restart: ## restart one component: make restart C=extauthz
 	@go run ./hack/stack restart '$(C)'
 
+.PHONY: images
+images: ## the container image for amd64 and arm64, into dist/: an OCI layout, and archives to load
+	@go -C hack/images run . --tree ../.. --out ../../dist
+
 .PHONY: generate
-generate: ## regenerate CRDs and deepcopy functions from api/v1alpha1
-	@hack/generate config/crd api/v1alpha1
+generate: ## regenerate what follows from api/v1alpha1, config/rbac and the chart's values
+	@hack/generate config/crd api/v1alpha1 charts/keygate
 
 .PHONY: assets
-assets: ## get the real programs that tests run: etcd, Kubernetes, Envoy
+assets: ## get the real programs that tests run: etcd, Kubernetes, Envoy, Helm
 	@echo '==> the programs that tests run (built or downloaded once, then cached)'
 	@go run ./hack/testbin/cmd
 
@@ -44,6 +48,8 @@ assets: ## get the real programs that tests run: etcd, Kubernetes, Envoy
 test: assets ## all tests with the race detector, then each fuzzer for FUZZTIME
 	@echo '==> go test -race ./...'
 	@go test -race -timeout 30m $(TESTFLAGS) ./...
+	@echo '==> go test ./hack/images'
+	@go -C hack/images test -timeout 30m $(TESTFLAGS) ./...
 	@echo '==> fuzzers, $(FUZZTIME) each'
 	@hack/fuzz $(FUZZTIME)
 
@@ -59,6 +65,7 @@ verify: ## fail if generated files, formatting or go.mod files are not up to dat
 lint: ## go vet and staticcheck
 	@echo '==> go vet'
 	@go vet $(TAGS) ./...
+	@for module in images promql; do go -C hack/$$module vet ./...; done
 	@echo '==> staticcheck'
 	@$(TOOL) staticcheck $(TAGS) ./...
 

@@ -11,10 +11,14 @@ import (
 	"os/signal"
 	"syscall"
 
+	"keygate.dev/keygate/cmd/internal/version"
 	"keygate.dev/keygate/pkg/scrub"
 )
 
 func main() {
+	if version.Asked(os.Args[1:], os.Stdout) {
+		return
+	}
 	opts, err := parseFlags(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"keygate.dev/keygate/cmd/internal/version"
 	"keygate.dev/keygate/pkg/reconcile"
 	"keygate.dev/keygate/pkg/scrub"
 )
@@ -44,6 +45,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	var policyNamespaces string
 	f := flag.NewFlagSet("controller", flag.ContinueOnError)
 	f.SetOutput(output)
+	version.Register(f)
 	f.StringVar(&o.adminListen, "admin-listen", ":9003", "address of /healthz, /readyz and /metrics")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
 	f.StringVar(&o.systemNamespace, "system-namespace", "keygate-system", "namespace of the root Secret and the lease")

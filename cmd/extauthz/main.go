@@ -10,9 +10,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"keygate.dev/keygate/cmd/internal/version"
 )
 
 func main() {
+	if version.Asked(os.Args[1:], os.Stdout) {
+		return
+	}
 	opts, err := parseFlags(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"time"
 
+	"keygate.dev/keygate/cmd/internal/version"
 	"keygate.dev/keygate/pkg/authz"
 	"keygate.dev/keygate/pkg/ratelimit"
 )
@@ -73,6 +74,7 @@ func parseFlags(args []string, output io.Writer) (options, error) {
 	decisions, clientAddress := string(authz.LogNone), string(authz.ClientPeer)
 	f := flag.NewFlagSet("extauthz", flag.ContinueOnError)
 	f.SetOutput(output)
+	version.Register(f)
 	f.StringVar(&o.listen, "listen", ":9001", "address of the gRPC server: host:port or unix:///path")
 	f.StringVar(&o.adminListen, "admin-listen", ":9002", "address of /healthz, /readyz and /metrics")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")

@@ -4,15 +4,20 @@
 //	go run ./hack/testbin/cmd kube     the directory of kube-apiserver, etcd, kubectl, kube-controller-manager
 //	go run ./hack/testbin/cmd envoy    the path of envoy
 //	go run ./hack/testbin/cmd redis    the path of redis-server
-//	go run ./hack/testbin/cmd prometheus    the directory of prometheus and promtool
-//	go run ./hack/testbin/cmd envoy-gateway    the path of envoy-gateway, only if asked for
+//	go run ./hack/testbin/cmd helm     the path of helm
+//	go run ./hack/testbin/cmd kubeconform    that of kubeconform
+//	go run ./hack/testbin/cmd prometheus     the directory of prometheus and promtool
+//	go run ./hack/testbin/cmd envoy-gateway  the path of envoy-gateway, only if asked for
 package main
 
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"keygate.dev/keygate/hack/testbin"
@@ -29,15 +34,16 @@ func main() {
 
 func run(ctx context.Context, what []string) error {
 	if len(what) == 0 {
-		what = []string{"kube", "envoy", "redis", "prometheus"}
+		what = []string{"kube", "envoy", "redis", "helm", "kubeconform", "prometheus"}
 	}
 	find := map[string]func(context.Context) (string, error){
-		"kube": testbin.KubeAssets, "envoy": testbin.Envoy, "redis": testbin.Redis, "envoy-gateway": testbin.EnvoyGateway,
-		"prometheus": testbin.Prometheus,
+		"kube": testbin.KubeAssets, "envoy": testbin.Envoy, "redis": testbin.Redis,
+		"helm": testbin.Helm, "kubeconform": testbin.Kubeconform,
+		"prometheus": testbin.Prometheus, "envoy-gateway": testbin.EnvoyGateway,
 	}
 	for _, name := range what {
 		if find[name] == nil {
-			return fmt.Errorf("unknown %q: want kube, envoy, redis, prometheus or envoy-gateway", name)
+			return fmt.Errorf("unknown %q: want one of %s", name, strings.Join(slices.Sorted(maps.Keys(find)), ", "))
 		}
 		path, err := find[name](ctx)
 		if err != nil {

@@ -35,7 +35,7 @@ func ParseClientAddress(s string) (ClientAddress, error) {
 func (c *checkRequest) client(from ClientAddress) netip.Addr {
 	text := c.peer
 	if from == ClientExternal {
-		text = c.one(string(ClientExternal))
+		text = c.external()
 	}
 	if text == "" {
 		return netip.Addr{}
@@ -45,6 +45,16 @@ func (c *checkRequest) client(from ClientAddress) netip.Addr {
 		return netip.Addr{}
 	}
 	return address.Unmap().WithZone("")
+}
+
+// external is what x-envoy-external-address says, "" where that is not Envoy's word:
+// on requests that Envoy (1.40) calls internal, by its internal_address_config, it
+// leaves the header as the caller wrote it, and marks them with x-envoy-internal.
+func (c *checkRequest) external() string {
+	if _, internal := c.field("x-envoy-internal"); internal > 0 {
+		return ""
+	}
+	return c.one(string(ClientExternal))
 }
 
 // admits reports whether a key may be used from an address: from everywhere, where

@@ -156,6 +156,7 @@ func TestCheckAddress(t *testing.T) {
 		"x-forwarded-for":          {elsewhere, []Field{{"x-forwarded-for", "203.0.113.7"}}, false, false},
 		"x-real-ip":                {elsewhere, []Field{{"x-real-ip", "203.0.113.7"}}, false, false},
 		"forwarded":                {elsewhere, []Field{{"forwarded", "for=203.0.113.7"}}, false, false},
+		"an internal request":      {elsewhere, append(external("203.0.113.7"), Field{"x-envoy-internal", "true"}), false, false},
 		"another spelling":         {elsewhere, []Field{{"x_envoy_external_address", "203.0.113.7"}}, false, false},
 	} {
 		for from, want := range map[ClientAddress]bool{"": tc.peer, ClientPeer: tc.peer, ClientExternal: tc.external} {

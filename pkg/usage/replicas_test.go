@@ -34,8 +34,9 @@ func fromEnvironment(t *testing.T, name string, otherwise int) int {
 
 // TestReplicas: three replicas write thousands of APIKeys, each of which two of them
 // saw, with another token each. No second has more writes than there may be, no time
-// goes back, and in the end every time is right. USAGE_KEYS and USAGE_RATE make it a
-// soak.
+// goes back, and in the end every time is right. A soak is
+//
+//	USAGE_KEYS=100000 USAGE_RATE=100 go test ./pkg/usage -run TestReplicas -timeout 3h -v
 func TestReplicas(t *testing.T) {
 	c := newCluster(t, apiserver.StartOwn(t))
 	c.fenced()

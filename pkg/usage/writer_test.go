@@ -120,6 +120,30 @@ func TestWriterPace(t *testing.T) {
 	}
 }
 
+// TestWriterDelay is what docs/operating.md says of 100,000 APIKeys that are used at
+// once: the last one is written after an hour and a half or so.
+func TestWriterDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, sink := NewCollector(200_000), newSink()
+		sink.takes = 3 * time.Millisecond
+		for i, key := range names(100_000) {
+			c.Used(recordOf(key, uint64(i)), time.Now())
+		}
+		start := time.Now()
+		stop := run(t, options(c, sink))
+		for c.pending.Load() > 0 {
+			time.Sleep(time.Minute)
+		}
+		if took := time.Since(start); took < 83*time.Minute || took > 100*time.Minute {
+			t.Errorf("it took %s", took)
+		}
+		stop()
+		if most, writes := busiest(sink.begun), len(sink.all()); most > 20 || writes != 100_000 {
+			t.Errorf("%d writes, %d in a second", writes, most)
+		}
+	})
+}
+
 // TestWriterOutage: nothing is lost in an outage, its end is soon noticed, and the
 // API server is not hammered meanwhile.
 func TestWriterOutage(t *testing.T) {

@@ -40,7 +40,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"create", "x", "--policy", "orders", "--plan", "g"}, []string{"gold"}},
 		{[]string{"create", "x", "--policy", "none", "--plan", ""}, nil},
 		{[]string{"list", "--namespace", "only"}, []string{"only-here"}},
-		{[]string{"revoke", "x", "--dry-run=s"}, []string{"server"}},
+		{[]string{"revoke", "x", "--dry-run=s"}, []string{"none", "client", "server"}},
 	} {
 		got := runLine(t.Context(), "", append([]string{"__complete", "--kubeconfig=" + w.kubeconfig}, tc.args...)...)
 		var words []string

@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -44,8 +45,19 @@ import (
 	"keygate.dev/keygate/test/apiserver"
 )
 
+// logged is what client-go logs, in this process by the commands and by Keygate.
+var logged = &synced{}
+
 func TestMain(m *testing.M) {
 	crlog.SetLogger(logr.Discard())
+	flags := flag.NewFlagSet("", flag.PanicOnError)
+	klog.InitFlags(flags)
+	for name, value := range map[string]string{"logtostderr": "false", "alsologtostderr": "false", "stderrthreshold": "FATAL"} {
+		if err := flags.Set(name, value); err != nil {
+			panic(err) // klog has other flags than it had
+		}
+	}
+	klog.SetOutput(logged)
 	apiserver.Main(m)
 }
 
@@ -82,7 +94,6 @@ func newWorld(t *testing.T) *world {
 // in for the controller.
 func newCluster(t *testing.T) *world {
 	t.Helper()
-	klog.SetLogger(logr.Discard())
 	server := apiserver.Start(t)
 	scheme := runtime.NewScheme()
 	must(t, clientgoscheme.AddToScheme(scheme))

@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"encoding/base64"
-	"flag"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -13,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 
 	"keygate.dev/keygate/cmd/kubectl-apikey/internal/outcome"
@@ -23,19 +21,8 @@ import (
 // requests, the token is on standard output and nowhere else.
 func TestNoLogHoldsAToken(t *testing.T) {
 	w := newWorld(t)
-	log := &synced{}
-	flags := flag.NewFlagSet("", flag.PanicOnError)
-	klog.InitFlags(flags)
-	t.Cleanup(func() {
-		must(t, flags.Set("v", "0"))
-		must(t, flags.Set("logtostderr", "true"))
-		klog.SetLogger(logr.Discard())
-	})
-	klog.ClearLogger()
-	must(t, flags.Set("logtostderr", "false"))
-	must(t, flags.Set("alsologtostderr", "false"))
-	must(t, flags.Set("stderrthreshold", "FATAL"))
-	klog.SetOutput(log)
+	before := len(logged.String())
+	t.Cleanup(func() { w.run("version", "-v=0") })
 
 	created := w.run("create", "loud", "--policy", sample, "--scopes", "read", "--keep-secret", "-v=10")
 	created.wants(t, outcome.Done)
@@ -53,16 +40,16 @@ func TestNoLogHoldsAToken(t *testing.T) {
 	verified.wants(t, outcome.Done)
 	said += verified.out + verified.err
 	klog.Flush()
-	logged := log.String()
-	if !strings.Contains(logged, "Response Body") {
-		t.Fatalf("bodies are not logged at all, so this shows nothing:\n%.2000s", logged)
+	log := logged.String()[before:]
+	if !strings.Contains(log, "Response Body") {
+		t.Fatalf("bodies are not logged at all, so this shows nothing:\n%.2000s", log)
 	}
 	for form, text := range map[string]string{"plain": secret[3:], "base64": base64.StdEncoding.EncodeToString([]byte(secret))[4:40]} {
-		if strings.Contains(said+logged, text) {
+		if strings.Contains(said+log, text) {
 			t.Errorf("the token was written out, %s", form)
 		}
 	}
-	if strings.Contains(dumped(logged), secret[3:]) {
+	if strings.Contains(dumped(log), secret[3:]) {
 		t.Error("the token was written out, in a hex dump")
 	}
 }

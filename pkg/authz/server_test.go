@@ -303,8 +303,8 @@ func TestCheckWithoutRequest(t *testing.T) {
 			Source:      &authv3.AttributeContext_Peer{Principal: "spiffe://cluster.local/ns/acme/sa/client"},
 			Destination: &authv3.AttributeContext_Peer{Principal: "spiffe://cluster.local/ns/platform/sa/stepsies"},
 		}}),
-		"cut":                good[:len(good)-1],
-		"no protobuf":        []byte("GET / HTTP/1.1\r\n\r\n"),
+		"cut":         good[:len(good)-1],
+		"no protobuf": []byte("GET / HTTP/1.1\r\n\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := &authv3.CheckResponse{}

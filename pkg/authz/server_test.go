@@ -298,8 +298,13 @@ func TestCheckWithoutRequest(t *testing.T) {
 		"empty attributes":   marshal(&authv3.CheckRequest{Attributes: &authv3.AttributeContext{}}),
 		"no HTTP attributes": marshal(&authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{}}}),
 		"empty HTTP":         marshal(envoyRequest(&Request{}, false)),
-		"cut":                good[:len(good)-1],
-		"no protobuf":        []byte("GET / HTTP/1.1\r\n\r\n"),
+		// What Istio's CUSTOM sends of a TCP connection.
+		"a TCP connection": marshal(&authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+			Source:      &authv3.AttributeContext_Peer{Principal: "spiffe://cluster.local/ns/acme/sa/client"},
+			Destination: &authv3.AttributeContext_Peer{Principal: "spiffe://cluster.local/ns/platform/sa/stepsies"},
+		}}),
+		"cut":         good[:len(good)-1],
+		"no protobuf": []byte("GET / HTTP/1.1\r\n\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := &authv3.CheckResponse{}

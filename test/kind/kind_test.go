@@ -16,9 +16,11 @@
 package kind
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -187,6 +189,28 @@ func annotations(t *testing.T) string {
 	return "        " + found[0][1] + "\n        " + found[1][1]
 }
 
+// unready says what keeps the pods of a selector from being there and ready; those of
+// an earlier test may still be on their way out.
+func (w *world) unready(t *testing.T, namespace, selector string) string {
+	t.Helper()
+	pods, err := w.Kube.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: selector})
+	if err != nil || len(pods.Items) == 0 {
+		return fmt.Sprintf("no pod %s: %v", selector, err)
+	}
+	for _, pod := range pods.Items {
+		if pod.DeletionTimestamp != nil {
+			return pod.Name + " is not gone"
+		}
+		ready := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		})
+		if !ready {
+			return fmt.Sprintf("%s is not ready: %v", pod.Name, pod.Status)
+		}
+	}
+	return ""
+}
+
 // forwarded is what kubectl says of a port that it forwards.
 var forwarded = regexp.MustCompile(`Forwarding from (127\.0\.0\.1:\d+) `)
 
@@ -201,7 +225,7 @@ func (w *world) way(t *testing.T, namespace, selector string) *rig.Way {
 		}
 		return ""
 	})
-	w.run(t, "", "wait", "-n", namespace, "--for=condition=Ready", "pod", "-l", selector, "--timeout=120s")
+	rig.Eventually(t, func() string { return w.unready(t, namespace, selector) })
 	forward := rig.Start(t, w.kubectl, "port-forward", "-n", namespace, "service/"+name, ":443")
 	address := ""
 	rig.Eventually(t, func() string {

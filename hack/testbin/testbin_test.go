@@ -197,3 +197,18 @@ func TestLinkerFlagsCarryTheVersion(t *testing.T) {
 		}
 	}
 }
+
+func TestForeignCRDsArePinned(t *testing.T) {
+	files, err := ForeignCRDs(t.Context())
+	if err != nil || len(files) < 5 {
+		t.Errorf("got %v, %v", files, err)
+	}
+	root, err := ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, _, _ := strings.Cut(foreignCRDs, " ")
+	if _, err := downloadModule(t.Context(), root, module, "h1:other="); err == nil || !strings.Contains(err.Error(), "want the pinned") {
+		t.Errorf("another checksum: got %v", err)
+	}
+}

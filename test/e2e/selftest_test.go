@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,15 +15,52 @@ import (
 	"google.golang.org/grpc"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"keygate.dev/keygate/test/chart"
 	"keygate.dev/keygate/test/rig"
 )
 
-// selftest runs the command of `helm test` against the stack's API server.
+// asSelftest returns a kubeconfig of the account that the chart gives `helm test`, in
+// a namespace.
+func (s *stack) asSelftest(t *testing.T, namespace string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i, object := range chart.Render(t, "--namespace="+namespace, "--show-only=templates/selftest.yaml") {
+		if kind := object.GetKind(); kind != "ServiceAccount" && kind != "Role" && kind != "RoleBinding" {
+			continue
+		}
+		text, err := object.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.json", i)), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.kubectl(t, "apply", "--server-side", "-f", dir)
+	config, err := clientcmd.LoadFromFile(s.vars["KUBECONFIG"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := strings.TrimSpace(s.kubectl(t, "create", "token", "keygate-selftest", "--namespace="+namespace))
+	for name := range config.AuthInfos {
+		config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token}
+	}
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// selftest runs the command of `helm test` against the stack's API server, with the
+// rights that the chart gives it.
 func (s *stack) selftest(t *testing.T, namespace, extauthz string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "./cmd/selftest",
-		"--kubeconfig=" + s.vars["KUBECONFIG"], "--namespace=" + namespace, "--extauthz=" + extauthz}, args...)...)
+		"--kubeconfig=" + s.asSelftest(t, namespace), "--namespace=" + namespace, "--extauthz=" + extauthz}, args...)...)
 	cmd.Dir = rig.Root()
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -27,7 +27,7 @@ func TestTrace(t *testing.T) {
 	}
 	got := map[string]string{}
 	for _, a := range ended[0].Attributes() {
-		got[string(a.Key)] = a.Value.Emit()
+		got[string(a.Key)] = a.Value.String()
 	}
 	for name, want := range map[string]string{"keygate.reason": "allowed", "keygate.allow": "true", "keygate.policy": "platform/stepsies"} {
 		if got[name] != want {

@@ -28,10 +28,14 @@ func hashOf(key string) string {
 func legacy(n int) string { return fmt.Sprintf("legacy-key-%032d", n) }
 
 // csv is a file of so many keys.
-func csv(n int) string {
+func csv(n int) string { return csvFrom(0, n) }
+
+// csvFrom is csv from the first-th key on. Tests that wait for what they register each
+// need keys of their own: they share a cluster.
+func csvFrom(first, n int) string {
 	var text strings.Builder
 	text.WriteString("name,sha256\n")
-	for i := range n {
+	for i := first; i < first+n; i++ {
 		fmt.Fprintf(&text, "legacy-%d,%s\n", i, hashOf(legacy(i)))
 	}
 	return text.String()
@@ -123,15 +127,16 @@ func TestImportWithoutTheRight(t *testing.T) {
 
 // TestImportWaits: registered keys work, and one that is registered elsewhere is told.
 func TestImportWaits(t *testing.T) {
+	const waitsFrom = 9000
 	w := newWorld(t)
-	w.run("import", "--policy", sample, "--scopes", "read", "-f", file(t, csv(20)), "--wait").wants(t, outcome.Done, "20 registered")
-	w.becomes(legacy(7), outcome.Done, w.namespace+"/legacy-7")
-	w.run("token", "legacy-7").wants(t, outcome.NotFound, "made elsewhere")
-	w.run("rotate", "legacy-7").wants(t, outcome.Refused, "rotated there")
+	w.run("import", "--policy", sample, "--scopes", "read", "-f", file(t, csvFrom(waitsFrom, 20)), "--wait").wants(t, outcome.Done, "20 registered")
+	w.becomes(legacy(waitsFrom+7), outcome.Done, w.namespace+"/legacy-9007")
+	w.run("token", "legacy-9007").wants(t, outcome.NotFound, "made elsewhere")
+	w.run("rotate", "legacy-9007").wants(t, outcome.Refused, "rotated there")
 	w.run("create", "one", "--policy", sample, "--scopes", "read", "--sha256", hashOf("one-key")).wants(t, outcome.Done, "registered")
 	w.becomes("one-key", outcome.Done, w.namespace+"/one")
 	other := w.server.Namespace("tenant", map[string]string{"stepsies.com/api": "true"})
-	w.run("import", "--policy", sample, "-f", file(t, csv(1)), "--wait", "-n", other).wants(t, outcome.Partly, "1 registered", "legacy-0 does not work: DuplicateKey")
+	w.run("import", "--policy", sample, "-f", file(t, csvFrom(waitsFrom, 1)), "--wait", "-n", other).wants(t, outcome.Partly, "1 registered", "legacy-9000 does not work: DuplicateKey")
 }
 
 // list is the tenant's APIKeys.

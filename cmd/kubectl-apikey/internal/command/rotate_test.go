@@ -19,7 +19,7 @@ func TestRotate(t *testing.T) {
 		t.Fatalf("no new token was printed: %s", rotated.err)
 	}
 	w.becomes(second, outcome.Done, "yes")
-	w.becomes(first, outcome.Done, "was replaced, and ends in 2h")
+	w.becomes(first, outcome.Done, "was replaced, and ends in ")
 	w.run("describe", "ci").wants(t, outcome.Done, "\n  2 ", "\n  1 ", "the old token works on for 2h")
 	w.run("list", "-o", "wide").wants(t, outcome.Done, "LIVE TOKENS")
 

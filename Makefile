@@ -57,6 +57,22 @@ test: assets ## all tests with the race detector, then each fuzzer for FUZZTIME
 test-gateways: ## the ways in that need no cluster, through Envoy and Envoy Gateway
 	@hack/test-gateways $(TESTFLAGS)
 
+# The cluster of the next targets: `make kind-up KUBECONFIG=FILE` uses the current one of
+# that file, as it is. A KUBECONFIG that is only exported is left alone.
+GIVEN := $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
+
+.PHONY: kind-up
+kind-up: ## Keygate in a cluster on this machine, made with kind (KIND_IMAGE: the node's image)
+	@go run ./hack/kind $(GIVEN) up
+
+.PHONY: test-kind
+test-kind: ## what make kind-up has made: the ways in, and what faults cost
+	@. .kind/env && go test -tags kind -count=1 -timeout 90m $(TESTFLAGS) ./test/kind
+
+.PHONY: kind-down
+kind-down: ## delete the cluster; of one that KUBECONFIG=FILE names, what is Keygate's
+	@go run ./hack/kind $(GIVEN) down
+
 .PHONY: verify
 verify: ## fail if generated files, formatting or go.mod files are not up to date
 	@hack/verify

@@ -1,6 +1,7 @@
 // Command promql reads expressions, a JSON list of strings, from standard input, and
 // writes what Prometheus's own parser makes of them: a JSON list, in the same order,
-// of the series that each one selects, or of the error.
+// of the series that each one selects, of the parts that have to yield something where
+// all is well, or of the error.
 package main
 
 import (
@@ -18,6 +19,8 @@ type parsed struct {
 	Series []series `json:"series"`
 	// Groups are the labels by which it aggregates.
 	Groups []string `json:"groups"`
+	// Parts are what an alert compares with its thresholds, or the whole expression.
+	Parts []string `json:"parts"`
 	Error  string   `json:"error,omitempty"`
 }
 
@@ -52,7 +55,7 @@ func parse(expression string) parsed {
 	if err != nil {
 		return parsed{Error: err.Error()}
 	}
-	var p parsed
+	p := parsed{Parts: parts(tree)}
 	parser.Inspect(tree, func(node parser.Node, _ []parser.Node) error {
 		switch n := node.(type) {
 		case *parser.VectorSelector:
@@ -73,4 +76,24 @@ func read(selector *parser.VectorSelector) series {
 		}
 	}
 	return s
+}
+
+// parts takes thresholds off an expression. Of absent() what must be there is left.
+func parts(tree parser.Expr) []string {
+	switch n := tree.(type) {
+	case *parser.ParenExpr:
+		return parts(n.Expr)
+	case *parser.Call:
+		if n.Func.Name == "absent" {
+			return []string{n.Args[0].String()}
+		}
+	case *parser.BinaryExpr:
+		if n.Op.IsSetOperator() {
+			return append(parts(n.LHS), parts(n.RHS)...)
+		}
+		if n.Op.IsComparisonOperator() && n.RHS.Type() == parser.ValueTypeScalar {
+			return parts(n.LHS)
+		}
+	}
+	return []string{tree.String()}
 }

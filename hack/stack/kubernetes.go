@@ -45,6 +45,7 @@ func (s *stack) apiserver() component {
 			"--service-account-issuer=" + url, "--service-account-key-file=" + s.pki("service-accounts"),
 			"--service-account-signing-key-file=" + s.pkiKey("service-accounts"),
 			"--encryption-provider-config=" + s.path("encryption.yaml"), "--profiling=false",
+			"--audit-policy-file=" + s.path("audit.yaml"), "--audit-log-path=" + s.logPath("audit"),
 		},
 		alive: s.httpProbe(url+"/livez", "cluster-ca", "admin"),
 		ready: s.httpProbe(url+"/readyz", "cluster-ca", "admin"),

@@ -100,7 +100,7 @@ func (s *stack) prepare(ctx context.Context) error {
 	if s.Ports, err = freePorts(portNames(s.Replicas)); err != nil {
 		return err
 	}
-	return errors.Join(s.saveConfig(), s.linkKubectl(), s.makeCertificates(), s.writeEncryption(), s.writeBootstrap(),
+	return errors.Join(s.saveConfig(), s.linkKubectl(), s.makeCertificates(), s.writeEncryption(), s.writeAuditPolicy(), s.writeBootstrap(),
 		s.writeKubeconfig(s.path("admin.kubeconfig"), s.certificateUser("admin")),
 		s.writeKubeconfig(s.path("controller-manager.kubeconfig"), s.certificateUser("controller-manager-client")))
 }

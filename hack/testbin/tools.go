@@ -30,6 +30,15 @@ func Kubeconform(ctx context.Context) (string, error) {
 	return build(ctx, tool{name: "kubeconform", module: "tools", path: "github.com/yannh/kubeconform/cmd/kubeconform"})
 }
 
+// Kind returns the path of kind: that on the PATH, which may belong to the node images
+// of this machine, else the one of the module hack/kind/tool, built once.
+func Kind(ctx context.Context) (string, error) {
+	if path, err := exec.LookPath("kind"); err == nil {
+		return filepath.Abs(path)
+	}
+	return build(ctx, tool{name: "kind", module: "kind/tool", path: "sigs.k8s.io/kind"})
+}
+
 // build returns the path of a tool in the cache.
 func build(ctx context.Context, t tool) (string, error) {
 	root, err := ModuleRoot()

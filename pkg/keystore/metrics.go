@@ -23,6 +23,14 @@ const (
 	relistFull   = "full" // too much differed: everything was listed anew
 )
 
+// rejectable maps each kind of object to the reasons for which one can be rejected.
+var rejectable = map[string][]string{
+	kindRecord: {rejectSeal, rejectSealVersion, rejectUnreadable, rejectName, rejectVersion},
+	kindPolicy: {rejectSeal, rejectSealVersion, rejectUnreadable, rejectName, rejectVersion},
+	kindOther:  {rejectName, rejectType, rejectVersion},
+	kindRoot:   {rejectUnreadable, rejectMissing},
+}
+
 // metrics of a Store. All names begin with keygate_.
 type metrics struct {
 	factory promauto.Factory
@@ -48,6 +56,12 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 	m.watches = m.counter("watch_failures_total", "Watches of the root Secret or the keys namespace that could not be started.", "feed")
 	m.relists = m.counter("relists_total", "Checks of the index against a list of names: ok, failed, full (too much differed, everything was listed anew).", "result")
 	m.repairs = m.counter("relist_repairs_total", "What such a check found before the watch told: added, updated or removed objects.", "change")
+	// An increase is seen only of what was there before, and the first one matters.
+	for kind, reasons := range rejectable {
+		for _, reason := range reasons {
+			m.rejections.WithLabelValues(kind, reason)
+		}
+	}
 	for _, result := range []string{relistOK, relistFailed, relistFull} {
 		m.relists.WithLabelValues(result)
 	}

@@ -251,6 +251,9 @@ func (w *Writer) awaitPace(ctx context.Context) bool {
 
 // sleepIn waits, and reports whether ctx lasts.
 func (w *Writer) sleepIn(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
 	select {
 	case <-time.After(d):
 		return ctx.Err() == nil

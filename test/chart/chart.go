@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -118,4 +120,59 @@ func (o Objects) into(tb testing.TB, kind, name string, typed any) {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object.Object, typed, true); err != nil {
 		tb.Fatalf("%s %s: %v", kind, name, err)
 	}
+}
+
+// Configured are the objects of config/rbac, which are for the namespaces
+// keygate-system and keygate-keys, with others in their place.
+func Configured(tb testing.TB, system, keys string) Objects {
+	tb.Helper()
+	files, err := filepath.Glob(filepath.Join(Root(tb), "config", "rbac", "*.yaml"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var all Objects
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		objects, err := decode(text)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, object := range objects {
+			text, err := object.MarshalJSON() // in YAML, a name such as 7 would have to be quoted
+			if err != nil {
+				tb.Fatal(err)
+			}
+			if err := object.UnmarshalJSON([]byte(strings.NewReplacer(systemNamespace, system, keysNamespace, keys).Replace(string(text)))); err != nil {
+				tb.Fatal(err)
+			}
+		}
+		all = append(all, objects...)
+	}
+	if len(all) < 10 {
+		tb.Fatalf("config/rbac has only %d objects", len(all))
+	}
+	return all
+}
+
+// CertsArgs are the arguments of cmd/certs in the Job keygate-certs-setup or the CronJob
+// keygate-certs, as the chart renders them from args.
+func CertsArgs(tb testing.TB, name string, args ...string) []string {
+	tb.Helper()
+	path := map[string][]string{"keygate-certs-setup": {"Job"}, "keygate-certs": {"CronJob", "spec", "jobTemplate"}}[name]
+	object := Render(tb, args...).Find(path[0], name)
+	if object == nil {
+		tb.Fatalf("there is no %s %s", path[0], name)
+	}
+	containers, _, err := unstructured.NestedSlice(object.Object, append(path[1:], "spec", "template", "spec", "containers")...)
+	if err != nil || len(containers) != 1 {
+		tb.Fatalf("%s has %d containers, %v", name, len(containers), err)
+	}
+	found, _, err := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return found
 }

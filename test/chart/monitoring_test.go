@@ -4,9 +4,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // TestExpressions: Prometheus can read every expression. Whether it finds anything is
@@ -81,4 +85,45 @@ func TestMonitoringIsOff(t *testing.T) {
 			t.Errorf("%s is there unasked", id(object))
 		}
 	}
+}
+
+// TestServiceMonitors: each finds one Service with a port of that name, and alerts
+// and panels go by its name, which is the job's.
+func TestServiceMonitors(t *testing.T) {
+	objects := Render(t, "--set=monitoring.serviceMonitor.enabled=true,monitoring.prometheusRule.enabled=true")
+	for _, component := range []string{"controller", "extauthz"} {
+		monitor := objects.Find("ServiceMonitor", "keygate-"+component)
+		if monitor == nil {
+			t.Fatalf("there is none for %s", component)
+		}
+		labels, _, err := unstructured.NestedStringMap(monitor.Object, "spec", "selector", "matchLabels")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []string
+		for _, object := range objects {
+			if object.GetKind() != "Service" {
+				continue
+			}
+			var service corev1.Service
+			objects.into(t, "Service", object.GetName(), &service)
+			if isSubset(labels, service.Labels) && service.Spec.Ports[0].Name == "metrics" {
+				found = append(found, service.Name)
+			}
+		}
+		job := "keygate-" + component + "-metrics"
+		down := slices.ContainsFunc(Alerts(t, objects), func(a Alert) bool { return strings.Contains(a.Expr, `absent(up{job="`+job+`"`) })
+		if len(found) != 1 || found[0] != job || !down {
+			t.Errorf("%s: found %v; alerts when it is down: %v", component, found, down)
+		}
+	}
+}
+
+func isSubset(part, whole map[string]string) bool {
+	for key, value := range part {
+		if whole[key] != value {
+			return false
+		}
+	}
+	return true
 }

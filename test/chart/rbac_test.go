@@ -2,8 +2,6 @@ package chart
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,40 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 )
-
-// configured are the objects of config/rbac, with other namespaces in them.
-func configured(t *testing.T, system, keys string) Objects {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(Root(t), "config", "rbac", "*.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all Objects
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		objects, err := decode(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, object := range objects {
-			text, err := object.MarshalJSON()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := object.UnmarshalJSON([]byte(strings.NewReplacer(systemNamespace, system, keysNamespace, keys).Replace(string(text)))); err != nil {
-				t.Fatal(err)
-			}
-		}
-		all = append(all, objects...)
-	}
-	if len(all) < 10 {
-		t.Fatalf("config/rbac has only %d objects", len(all))
-	}
-	return all
-}
 
 // id tells objects apart.
 func id(object *unstructured.Unstructured) string {
@@ -63,7 +27,7 @@ func TestConfigIsRendered(t *testing.T) {
 			for _, object := range Render(t, "--namespace="+names[0], "--set-string=keysNamespace.name="+names[1]) {
 				rendered[id(object)] = object
 			}
-			for _, want := range configured(t, names[0], names[1]) {
+			for _, want := range Configured(t, names[0], names[1]) {
 				got := rendered[id(want)]
 				if want.GetKind() == "Namespace" && want.GetName() == names[0] {
 					continue // Helm's own
@@ -112,7 +76,7 @@ var extraRules = map[string][]rbacv1.PolicyRule{
 // and what is listed above, in the release's namespace, and nothing else.
 func TestNoOtherRights(t *testing.T) {
 	known := map[string]bool{}
-	for _, object := range configured(t, systemNamespace, keysNamespace) {
+	for _, object := range Configured(t, systemNamespace, keysNamespace) {
 		known[id(object)] = true
 	}
 	seen := 0

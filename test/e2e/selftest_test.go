@@ -22,12 +22,12 @@ import (
 	"keygate.dev/keygate/test/rig"
 )
 
-// asSelftest returns a kubeconfig of the account that the chart gives `helm test`, in
-// a namespace.
-func (s *stack) asSelftest(t *testing.T, namespace string) string {
+// as returns a kubeconfig of an account that a template of the chart makes, in the
+// release's namespace.
+func (s *stack) as(t *testing.T, account, namespace, template string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for i, object := range chart.Render(t, "--namespace="+namespace, "--show-only=templates/selftest.yaml") {
+	for i, object := range chart.Render(t, "--namespace="+namespace, "--show-only=templates/"+template) {
 		if kind := object.GetKind(); kind != "ServiceAccount" && kind != "Role" && kind != "RoleBinding" {
 			continue
 		}
@@ -44,7 +44,7 @@ func (s *stack) asSelftest(t *testing.T, namespace string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := strings.TrimSpace(s.kubectl(t, "create", "token", "keygate-selftest", "--namespace="+namespace))
+	token := strings.TrimSpace(s.kubectl(t, "create", "token", account, "--namespace="+namespace))
 	for name := range config.AuthInfos {
 		config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token}
 	}
@@ -60,7 +60,7 @@ func (s *stack) asSelftest(t *testing.T, namespace string) string {
 func (s *stack) selftest(t *testing.T, namespace, extauthz string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"run", "./cmd/selftest",
-		"--kubeconfig=" + s.asSelftest(t, namespace), "--namespace=" + namespace, "--extauthz=" + extauthz}, args...)...)
+		"--kubeconfig=" + s.as(t, "keygate-selftest", namespace, "selftest.yaml"), "--namespace=" + namespace, "--extauthz=" + extauthz}, args...)...)
 	cmd.Dir = rig.Root()
 	out, err := cmd.CombinedOutput()
 	return string(out), err

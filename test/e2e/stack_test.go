@@ -63,8 +63,8 @@ func run(ctx context.Context, m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	if races := shared.races(); races != "" {
-		fmt.Fprintln(os.Stderr, races)
+	if bad := shared.races() + shared.trespasses(); bad != "" {
+		fmt.Fprintln(os.Stderr, bad)
 		return 1
 	}
 	return code
@@ -92,8 +92,8 @@ func start(t *testing.T, env ...string) *stack {
 	t.Helper()
 	s, err := up(t.Context(), t.TempDir(), env...)
 	t.Cleanup(func() {
-		if races := s.races(); races != "" {
-			t.Error(races)
+		if bad := s.races() + s.trespasses(); bad != "" {
+			t.Error(bad)
 		}
 		s.down()
 	})

@@ -6,6 +6,7 @@
 //	go run ./hack/testbin/cmd redis    the path of redis-server
 //	go run ./hack/testbin/cmd helm     the path of helm
 //	go run ./hack/testbin/cmd kubeconform    that of kubeconform
+//	go run ./hack/testbin/cmd kind           that of kind, only if asked for
 //	go run ./hack/testbin/cmd prometheus     the directory of prometheus and promtool
 //	go run ./hack/testbin/cmd envoy-gateway  the path of envoy-gateway, only if asked for
 package main
@@ -39,7 +40,7 @@ func run(ctx context.Context, what []string) error {
 	find := map[string]func(context.Context) (string, error){
 		"kube": testbin.KubeAssets, "envoy": testbin.Envoy, "redis": testbin.Redis,
 		"helm": testbin.Helm, "kubeconform": testbin.Kubeconform,
-		"prometheus": testbin.Prometheus, "envoy-gateway": testbin.EnvoyGateway,
+		"prometheus": testbin.Prometheus, "envoy-gateway": testbin.EnvoyGateway, "kind": testbin.Kind,
 	}
 	for _, name := range what {
 		if find[name] == nil {

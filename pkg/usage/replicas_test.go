@@ -32,7 +32,7 @@ func fromEnvironment(t *testing.T, name string, otherwise int) int {
 	return n
 }
 
-// TestReplicas: three replicas write thousands of APIKeys, each of which two of them
+// TestReplicas: three replicas write a thousand APIKeys, each of which two of them
 // saw, with another token each. No second has more writes than there may be, no time
 // goes back, and in the end every time is right. A soak is
 //
@@ -40,7 +40,7 @@ func fromEnvironment(t *testing.T, name string, otherwise int) int {
 func TestReplicas(t *testing.T) {
 	c := newCluster(t, apiserver.StartOwn(t))
 	c.fenced()
-	keys, rate := fromEnvironment(t, "USAGE_KEYS", 2000), fromEnvironment(t, "USAGE_RATE", 150)
+	keys, rate := fromEnvironment(t, "USAGE_KEYS", 1000), fromEnvironment(t, "USAGE_RATE", 150)
 	refs := c.keys(keys)
 	stopWatching := c.watchForward()
 	var mu sync.Mutex

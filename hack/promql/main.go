@@ -21,7 +21,7 @@ type parsed struct {
 	Groups []string `json:"groups"`
 	// Parts are what an alert compares with its thresholds, or the whole expression.
 	Parts []string `json:"parts"`
-	Error  string   `json:"error,omitempty"`
+	Error string   `json:"error,omitempty"`
 }
 
 // series is what one selector of an expression asks for.

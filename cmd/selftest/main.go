@@ -4,32 +4,9 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"flag"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
-	"keygate.dev/keygate/cmd/internal/version"
+	"keygate.dev/keygate/cmd/internal/program"
 )
 
-func main() {
-	if version.Asked(os.Args[1:], os.Stdout) {
-		return
-	}
-	opts, err := parseFlags(os.Args[1:], os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		os.Exit(2) // the flag package has said why
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, opts); err != nil {
-		fmt.Fprintln(os.Stderr, "selftest:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(program.Main("selftest", parseFlags, run)) }

@@ -103,7 +103,14 @@ func newCluster(t *testing.T) *world {
 	w := &world{TB: t, server: server, admin: admin}
 	w.namespace = server.Namespace("tenant", map[string]string{"stepsies.com/api": "true"})
 	w.kubeconfig = w.writeKubeconfig(server.Config)
+	t.Cleanup(w.clear)
 	return w
+}
+
+// clear deletes the APIKeys of a test: thousands that no controller ever saw would keep
+// that of the next test from its own.
+func (w *world) clear() {
+	must(w.TB, w.admin.DeleteAllOf(context.Background(), &v1alpha1.APIKey{}, client.InNamespace(w.namespace)))
 }
 
 // background runs a part until the test ends.

@@ -31,7 +31,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		reasons:      map[client.ObjectKey]string{},
 		expiring:     map[client.ObjectKey]bool{},
 	}
-	m.keys.WithLabelValues(v1alpha1.ReasonRecordInvalid) // 0, for its alert
+	m.reset()
 	for _, collector := range []prometheus.Collector{m.minted, m.restored, m.keys, m.expiringSoon} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, err
@@ -68,6 +68,7 @@ func (m *metrics) reset() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.keys.Reset()
+	m.keys.WithLabelValues(v1alpha1.ReasonRecordInvalid) // 0: its alert has something to look at
 	clear(m.reasons)
 	clear(m.expiring)
 	m.expiringSoon.Set(0)

@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"keygate.dev/keygate/api/v1alpha1"
 )
 
 // metrics of one controller.
@@ -29,6 +31,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		reasons:      map[client.ObjectKey]string{},
 		expiring:     map[client.ObjectKey]bool{},
 	}
+	m.reset()
 	for _, collector := range []prometheus.Collector{m.minted, m.restored, m.keys, m.expiringSoon} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, err
@@ -65,6 +68,7 @@ func (m *metrics) reset() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.keys.Reset()
+	m.keys.WithLabelValues(v1alpha1.ReasonRecordInvalid) // 0: its alert has something to look at
 	clear(m.reasons)
 	clear(m.expiring)
 	m.expiringSoon.Set(0)

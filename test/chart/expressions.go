@@ -89,7 +89,9 @@ type Parsed struct {
 		Labels []string
 	}
 	Groups []string
-	Error  string
+	// Parts are what an alert compares with its thresholds, or the whole expression.
+	Parts []string
+	Error string
 }
 
 // Parse lets Prometheus's own parser, which is pinned in hack/promql, read

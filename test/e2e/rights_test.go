@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -107,6 +106,7 @@ func (s *stack) recover(t *testing.T) {
 	host, ns := newHost(), s.namespace(t, nil)
 	s.policy(t, ns, "plain", plainPolicy(host))
 	token := s.key(t, ns, "kept", "policyRef: {name: plain}")
+	s.key(t, ns, "orphan", "policyRef: {name: plain}")
 	at := call{host: host, path: "/any", token: token}
 	secrets := s.kube.CoreV1().Secrets(keysNamespace)
 	forged := &corev1.Secret{
@@ -115,31 +115,50 @@ func (s *stack) recover(t *testing.T) {
 	if _, err := secrets.Create(t.Context(), forged, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := secrets.Delete(t.Context(), s.record(t, ns, "kept").Name, metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	s.becomes(t, at, http.StatusOK)
-	for _, component := range []string{"controller", "extauthz"} {
-		if err := syscall.Kill(s.pid(t, strings.ToUpper(component)), syscall.SIGKILL); err != nil {
+	for range 2 { // the second Event is a count on the first
+		record := s.record(t, ns, "kept")
+		if err := secrets.Delete(t.Context(), record.Name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		s.restart(t, component)
+		s.waitUndone(t, record.Name, nil)
 	}
+	s.becomes(t, at, http.StatusOK)
+	for _, component := range []string{"CONTROLLER", "EXTAUTHZ"} {
+		if err := syscall.Kill(s.pid(t, component), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A record that loses its APIKey while nobody looks.
+	s.patch(t, ns, "orphan", `{"metadata":{"finalizers":null}}`)
+	s.kubectl(t, "delete", "apikey", "--namespace="+ns, "orphan")
+	// An API server that does not stream lists.
+	t.Setenv("KUBE_FEATURE_WatchListClient", "false")
+	s.restart(t, "controller")
+	s.restart(t, "extauthz")
 	s.patch(t, ns, "kept", `{"spec":{"state":"Suspended"}}`)
 	s.becomes(t, at, http.StatusUnauthorized)
 }
 
-// certify makes the chart's certificates and renews them, as a Job and a CronJob would.
+// certify makes the chart's certificates as the Job does, and renews them as the Job and
+// the CronJob do when a longer life is asked for.
 func (s *stack) certify(t *testing.T, ns string) {
 	t.Helper()
-	for _, account := range []string{"keygate-certs-setup", "keygate-certs"} {
-		for _, names := range []string{"a", "b"} {
-			args := chart.CertsArgs(t, account, "--namespace="+ns, "--set=tls.extraServerNames={"+account+names+"}")
-			cmd := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"run", "./cmd/certs"}, args, []string{"--kubeconfig=" + s.as(t, account, ns, "certificates.yaml")})...)
-			cmd.Dir = rig.Root()
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%s: %v\n%s", account, err, out)
-			}
-		}
+	const setup, renewal = "keygate-certs-setup", "keygate-certs"
+	longer := []string{"--life=8760h", "--ca-life=35040h"} // the authority no longer has two lives of a certificate left
+	for _, account := range []string{renewal, setup} {
+		s.certs(t, setup, ns)
+		s.certs(t, account, ns, longer...)
+		s.kubectl(t, "delete", "secret", "--namespace="+ns, "keygate-ca", "keygate-extauthz-tls", "keygate-client-tls")
+	}
+}
+
+// certs runs cmd/certs with the arguments and rights of the chart.
+func (s *stack) certs(t *testing.T, account, ns string, more ...string) {
+	t.Helper()
+	args := append([]string{"run", "./cmd/certs", "--kubeconfig=" + s.as(t, account, ns, "certificates.yaml")}, chart.CertsArgs(t, account, "--namespace="+ns)...)
+	cmd := exec.CommandContext(t.Context(), "go", append(args, more...)...)
+	cmd.Dir = rig.Root()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", account, err, out)
 	}
 }

@@ -67,7 +67,7 @@ kind-up: ## Keygate in a cluster on this machine, made with kind (KIND_IMAGE: th
 
 .PHONY: test-kind
 test-kind: ## what make kind-up has made: the ways in, and what faults cost
-	@. .kind/env && go test -tags kind -count=1 -timeout 90m $(TESTFLAGS) ./test/kind
+	@hack/test-kind $(TESTFLAGS)
 
 .PHONY: kind-down
 kind-down: ## delete the cluster; of one that KUBECONFIG=FILE names, what is Keygate's

@@ -27,7 +27,7 @@ func TestEnvoyGatewayInCluster(t *testing.T) {
 		[2]string{"kind: EnvoyProxy\nmetadata:\n  name: api\n  namespace: platform\nspec:\n",
 			"kind: EnvoyProxy\nmetadata:\n  name: api\n  namespace: platform\nspec:\n  provider: " + w.provider(t) + "\n"})
 	w.apply(t, text)
-	way := w.way(t, envoyGatewayNamespace, "gateway.envoyproxy.io/owning-gateway-name=api,gateway.envoyproxy.io/owning-gateway-namespace="+namespace)
+	way := w.way(t, envoyGatewayNamespace, "gateway.envoyproxy.io/owning-gateway-name=api,gateway.envoyproxy.io/owning-gateway-namespace="+namespace, w.ca)
 	conformance.Run(t, way, conformance.Stepsies, w.tokens)
 	t.Run("headers that pass for Keygate's", func(t *testing.T) { spoofed(t, way, w.tokens["read"]) })
 }

@@ -28,7 +28,7 @@ func TestIstioGateway(t *testing.T) {
 	provided(t, w)
 	w.upstream(t, false)
 	w.apply(t, rig.Manifest(t, "istio-gateway.yaml"))
-	way := w.way(t, namespace, istioGateway)
+	way := w.way(t, namespace, istioGateway, w.ca)
 	conformance.Run(t, way, conformance.Stepsies, w.tokens)
 	t.Run("headers that pass for Keygate's", func(t *testing.T) { spoofed(t, way, w.tokens["read"]) })
 }
@@ -41,7 +41,7 @@ func TestIstioSidecar(t *testing.T) {
 	w.upstream(t, true)
 	w.apply(t, without(t, rig.Manifest(t, "istio-gateway.yaml"), "kind: AuthorizationPolicy", "kind: DestinationRule"))
 	w.apply(t, rig.Manifest(t, "istio-sidecar.yaml"))
-	way := w.way(t, namespace, istioGateway)
+	way := w.way(t, namespace, istioGateway, w.ca)
 	conformance.Run(t, way, conformance.Stepsies, w.tokens)
 	t.Run("headers that pass for Keygate's", func(t *testing.T) { spoofed(t, way, w.tokens["read"]) })
 }
@@ -53,7 +53,7 @@ func TestIstioEnvoyFilter(t *testing.T) {
 	w.apply(t, without(t, rig.Manifest(t, "istio-gateway.yaml"), "kind: AuthorizationPolicy"))
 	// A machine that runs a cluster may be slow.
 	w.apply(t, rig.Edit(t, rig.Manifest(t, "istio-envoyfilter.yaml"), [2]string{"timeout: 0.2s", "timeout: 10s"}))
-	way := w.way(t, namespace, istioGateway)
+	way := w.way(t, namespace, istioGateway, w.ca)
 	conformance.Run(t, way, conformance.Stepsies, w.tokens)
 	t.Run("headers that pass for Keygate's", func(t *testing.T) { spoofed(t, way, w.tokens["read"]) })
 	t.Run("the policy is the one that the filter names", func(t *testing.T) {

@@ -1,18 +1,16 @@
 //go:build kind
 
-// Package kind judges the ways in that need a cluster, on the one that KUBECONFIG names:
-// for each, the manifest of config/gateways that its page tells to use. The cluster needs
+// Package kind judges an installation in a cluster: that of `make kind-up`, as .kind/env
+// says. It sends the products' tables through every way in that needs a cluster, each
+// made with the manifest of config/gateways that its page tells to use, and looks what
+// faults cost those who call. The cluster needs
 //
-//   - Keygate in keygate-system, with mutual TLS to extauthz and Envoy's certificate in the
-//     Secret keygate-client-tls of the namespace platform,
+//   - what `make kind-up` makes,
 //   - Envoy Gateway with the GatewayClass eg, for its tests,
-//   - Istio with the values of config/gateways/istio-provider.yaml, for its tests,
-//   - the image of hack/stack/upstream, with the program as its entry point, under the name
-//     that UPSTREAM_IMAGE says; ENVOY_IMAGE is an Envoy's, where the one of the manifests
-//     can't be had.
+//   - Istio with the values of config/gateways/istio-provider.yaml, for its tests.
 //
-// What is missing is a failure. The namespaces platform and edge are the
-// tests' own.
+// What is missing is a failure; hack/test-kind leaves out the tests of products that are
+// not installed. The namespace platform is the tests' own.
 package kind
 
 import (
@@ -71,9 +69,8 @@ type world struct {
 	*rig.Cluster
 	kubectl string
 	tokens  conformance.Tokens
-	// pair is the gateways' certificate, ca the file of its authority.
-	pair *corev1.Secret
-	ca   string
+	// ca is the file of the authority of the gateways' certificate.
+	ca string
 }
 
 var (
@@ -138,15 +135,9 @@ func (w *world) certificate(t *testing.T) {
 	if err := os.WriteFile(w.ca, data["ca.crt"], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.pair = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "stepsies-tls"}, Type: corev1.SecretTypeTLS, Data: data}
-	_ = w.Kube.CoreV1().Secrets(namespace).Delete(t.Context(), w.pair.Name, metav1.DeleteOptions{}) // of an earlier run
-	w.put(t, namespace)
-}
-
-// put creates the gateways' Secret in a namespace.
-func (w *world) put(t *testing.T, namespace string) {
-	t.Helper()
-	if _, err := w.Kube.CoreV1().Secrets(namespace).Create(t.Context(), w.pair, metav1.CreateOptions{}); err != nil {
+	pair := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "stepsies-tls"}, Type: corev1.SecretTypeTLS, Data: data}
+	_ = w.Kube.CoreV1().Secrets(namespace).Delete(t.Context(), pair.Name, metav1.DeleteOptions{}) // of an earlier run
+	if _, err := w.Kube.CoreV1().Secrets(namespace).Create(t.Context(), pair, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -214,8 +205,9 @@ func (w *world) unready(t *testing.T, namespace, selector string) string {
 // forwarded is what kubectl says of a port that it forwards.
 var forwarded = regexp.MustCompile(`Forwarding from (127\.0\.0\.1:\d+) `)
 
-// way is the way in through port 443 of a Deployment's Service, once there is one.
-func (w *world) way(t *testing.T, namespace, selector string) *rig.Way {
+// way is the way in through port 443 of a Deployment's Service, once there is one. Its
+// certificate's authority is in the file ca.
+func (w *world) way(t *testing.T, namespace, selector, ca string) *rig.Way {
 	t.Helper()
 	name := ""
 	rig.Eventually(t, func() string {
@@ -236,7 +228,7 @@ func (w *world) way(t *testing.T, namespace, selector string) *rig.Way {
 		address = match[1]
 		return ""
 	})
-	way, err := rig.NewWay("", "https://"+address, w.ca)
+	way, err := rig.NewWay("", "https://"+address, ca)
 	if err != nil {
 		t.Fatal(err)
 	}

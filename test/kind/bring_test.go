@@ -160,7 +160,7 @@ func killAPIServer(t *testing.T, w *world) {
 // upgrade installs the release with other pods, and goes back.
 func upgrade(t *testing.T, w *world) {
 	w.runHelm(t, "upgrade", "keygate", rig.Root()+"/charts/keygate", "--reset-then-reuse-values", "--wait", "--timeout=5m",
-		"--set=extauthz.logDecisions=denied", "--set=controller.podAnnotations.upgraded=true")
+		"--set=extauthz.logDecisions=denied", "--set-string=controller.podAnnotations.upgraded=true")
 	w.whole(t)
 	w.runHelm(t, "rollback", "keygate", "--wait", "--timeout=5m")
 	w.whole(t)

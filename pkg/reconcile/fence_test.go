@@ -64,7 +64,7 @@ func TestRights(t *testing.T) {
 		"extauthz watches the records":                         {extauthz, "watch", "", "secrets", "", keysNamespace, "", true},
 		"extauthz writes no record":                            {extauthz, "update", "", "secrets", "", keysNamespace, "", false},
 		"extauthz makes no record":                             {extauthz, "create", "", "secrets", "", keysNamespace, "", false},
-		"extauthz reads the root":                              {extauthz, "get", "", "secrets", "", systemNamespace, keysecret.RootName, true},
+		"extauthz reads the root":                              {extauthz, "watch", "", "secrets", "", systemNamespace, keysecret.RootName, true},
 		"extauthz reads no other Secret beside the root":       {extauthz, "get", "", "secrets", "", systemNamespace, "tls", false},
 		"extauthz reads no tenant's Secret":                    {extauthz, "get", "", "secrets", "", c.namespace, "", false},
 		"extauthz reads no APIKey":                             {extauthz, "get", "keygate.dev", "apikeys", "", c.namespace, "", false},

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,7 +27,9 @@ var unseen = map[rights.Grant]string{
 // auditLog is the API server's, of a stack.
 func (s *stack) auditLog() string { return filepath.Join(s.dir, "log", "audit.log") }
 
-// trespasses are the calls of the shipped accounts that their roles do not allow.
+// trespasses are the calls of the shipped accounts that their roles do not allow. An
+// API server that starts refuses for a moment what it allows once it has read the roles:
+// what was allowed at any other time is no trespass.
 func (s *stack) trespasses() string {
 	calls, err := rights.Read(s.auditLog())
 	if err != nil {
@@ -34,7 +37,9 @@ func (s *stack) trespasses() string {
 	}
 	var text strings.Builder
 	for _, call := range calls {
-		if strings.HasPrefix(call.Account, "keygate-system:") && call.Refused {
+		allowed := call
+		allowed.Refused = false
+		if strings.HasPrefix(call.Account, "keygate-system:") && call.Refused && !slices.Contains(calls, allowed) {
 			fmt.Fprintln(&text, "RBAC refused", call)
 		}
 	}

@@ -127,7 +127,7 @@ func TestSelftestFails(t *testing.T) {
 	authv3.RegisterAuthorizationServer(server, allower{})
 	go func() { _ = server.Serve(lis) }() // ends with Stop
 	defer server.Stop()
-	out, err := shared.selftest(t, ns, lis.Addr().String(), "--timeout=5s")
+	out, err := shared.selftest(t, ns, lis.Addr().String(), "--timeout=20s")
 	if err == nil || !strings.Contains(out, "without a key: got status 200, want 401") {
 		t.Errorf("got %v\n%s", err, out)
 	}

@@ -25,7 +25,8 @@ type issue struct {
 	delivery delivered
 }
 
-// mint registers a key that was made elsewhere, or issues the token of the serial and puts its Active record among the facts:
+// mint registers a key that was made elsewhere, or issues the token of a serial and
+// puts its Active record among the facts:
 //
 //	M1 the record, Pending
 //	M2 the ledger names its digest, under resourceVersion: the lock

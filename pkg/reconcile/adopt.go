@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"maps"
 
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/keysecret"
@@ -44,11 +43,13 @@ func (r *keys) adopt(ctx context.Context, w *world) error {
 	return fmt.Errorf("%w: records were adopted", errLostRace)
 }
 
-// adoptRecords writes the records that the APIKey's ledger has room for, and returns
-// how many. A serial that was minted anew before adoption was turned on stays so.
+// adoptRecords writes the records that the APIKey's ledger names, or that it does not
+// name any more because they ended, and returns how many. A serial that was minted anew
+// before adoption was turned on stays so.
 func (r *keys) adoptRecords(ctx context.Context, w *world, left []stored) (adopted int, err error) {
 	for _, each := range left {
-		if w.ledger == nil || w.ledger.Entries[each.record.Serial].Digest != each.record.Digest {
+		entry, named := w.entry(each.record.Serial)
+		if named && entry.Digest != each.record.Digest || !named && !w.told(each.record.Serial) {
 			continue
 		}
 		own := *each.record
@@ -87,9 +88,17 @@ func (s *store) leftBehind(ctx context.Context, owner apikey.Ref) ([]stored, err
 	return of[former.Owner.UID], nil
 }
 
-// adoptedLedger is what the ledger of a former APIKey says, as the owner's. Where it
-// is gone or spoiled, the records tell.
+// adoptedLedger is what the ledger of a former APIKey says, as the owner's: a serial
+// that it names no more has ended, whatever a record in a backup says of it. Where it is
+// gone or spoiled, the records tell.
 func (s *store) adoptedLedger(ctx context.Context, owner, former apikey.Ref, left []stored) (*keysecret.Ledger, error) {
+	secret, err := s.fetch(ctx, keysecret.LedgerName(former.UID))
+	if err != nil {
+		return nil, err
+	}
+	if said := formOf(s.sealer, secret).ledger; said != nil {
+		return &keysecret.Ledger{Owner: owner, Entries: said.Entries}, nil
+	}
 	ledger := &keysecret.Ledger{Owner: owner, Entries: map[int64]keysecret.LedgerEntry{}}
 	best := map[int64]*apikey.Record{}
 	for _, each := range left {
@@ -98,13 +107,6 @@ func (s *store) adoptedLedger(ctx context.Context, owner, former apikey.Ref, lef
 			best[r.Serial] = r
 			ledger.Entries[r.Serial] = keysecret.LedgerEntry{Digest: r.Digest, Environment: r.Environment}
 		}
-	}
-	secret, err := s.fetch(ctx, keysecret.LedgerName(former.UID))
-	if err != nil {
-		return nil, err
-	}
-	if said := formOf(s.sealer, secret).ledger; said != nil {
-		maps.Copy(ledger.Entries, said.Entries)
 	}
 	return ledger, nil
 }

@@ -129,6 +129,43 @@ func (c *cluster) oneLedgerEach(keys []*v1alpha1.APIKey) error {
 	return nil
 }
 
+// TestAdoptRevivesNothing: a token that ended stays so, though a backup holds its record
+// from before.
+func TestAdoptRevivesNothing(t *testing.T) {
+	c := newCluster(t)
+	stop := c.start()
+	before := c.issued("ended", keeps)
+	older := &corev1.Secret{ObjectMeta: bareName(keysecret.RecordName(c.record(before).Digest))}
+	must(t, c.get(older))
+	c.rotates(before, 2)
+	c.patch(before, `{"spec":{"rotation":{"overlap":"0s"}}}`)
+	c.recordBecomes(before, inState(apikey.Rotated))
+	c.patch(before, `{"spec":{"rotation":{"overlap":"24h"}}}`) // which is too late for it
+	c.observed(before)
+	want := c.serial(before, 2).Digest
+	stop()
+
+	now := &corev1.Secret{ObjectMeta: bareName(older.Name)}
+	must(t, c.get(now))
+	older.ResourceVersion = now.ResourceVersion
+	must(t, c.admin.Update(t.Context(), older))
+	key := c.restored(before)[0]
+	c.start(func(o *Options) { o.AdoptRestored = true })
+	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
+	c.eventually(func() error {
+		states := c.digestsOf(key)
+		if len(states) != 2 || states[want] != apikey.Active {
+			return fmt.Errorf("records: %v", states)
+		}
+		for digest, state := range states {
+			if digest != want && state != apikey.Rotated {
+				return fmt.Errorf("the ended token is %s", state)
+			}
+		}
+		return nil
+	})
+}
+
 // TestNothingIsAdoptedUnasked: without the flag, an APIKey made again is a new one.
 func TestNothingIsAdoptedUnasked(t *testing.T) {
 	c := newCluster(t)

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"keygate.dev/keygate/pkg/authz"
 	"keygate.dev/keygate/pkg/policy"
 )
 
@@ -60,7 +61,7 @@ func (a *Answer) Known() bool { return a.Name != "" }
 // Valid reports whether the key itself is good, whatever the request was.
 func (a *Answer) Valid() bool {
 	switch policy.Reason(a.Reason) {
-	case "allowed", "address_denied", policy.InsufficientScope, policy.PlanRequired, policy.RateLimited:
+	case authz.Allowed, policy.AddressDenied, policy.InsufficientScope, policy.PlanRequired, policy.RateLimited:
 		return a.Known()
 	}
 	return false

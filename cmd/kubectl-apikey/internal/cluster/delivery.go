@@ -22,9 +22,6 @@ const (
 	tokenField = "token"
 	// keyIDAnnotation of it says which key its token is.
 	keyIDAnnotation = "keygate.dev/key-id"
-	// collectedAnnotation of an APIKey says which key was collected, so that the
-	// controller need not find it out.
-	collectedAnnotation = "keygate.dev/collected"
 )
 
 // ErrForeign is returned for a Secret that is in the place of a delivery Secret and is
@@ -93,7 +90,7 @@ func (c *Cluster) Collect(ctx context.Context, key *v1alpha1.APIKey, d *Delivery
 func (c *Cluster) tellCollected(ctx context.Context, key *v1alpha1.APIKey, d *Delivery) error {
 	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid":         key.UID,
-		"annotations": map[string]string{collectedAnnotation: d.KeyID},
+		"annotations": map[string]string{v1alpha1.AnnotationCollected: d.KeyID},
 	}})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -80,20 +81,25 @@ func (r *renewal) settle(ctx context.Context) error {
 	if err := r.store(ctx, secret, data); err != nil {
 		return err
 	}
+	var failures []error
 	for name, leaf := range r.leaves() {
-		secret, err := r.read(ctx, name)
-		if err != nil {
-			return err
-		}
-		data, err := leaf.renew(secret.Data, a, now, r.periods)
-		if err != nil {
-			return err
-		}
-		if err := r.store(ctx, secret, data); err != nil {
-			return err
-		}
+		failures = append(failures, r.settleLeaf(ctx, name, leaf, a, now))
 	}
-	return nil
+	return errors.Join(failures...)
+}
+
+// settleLeaf brings one certificate up to date. Where it can't, such as in a namespace
+// that is gone, the others go on.
+func (r *renewal) settleLeaf(ctx context.Context, name types.NamespacedName, l leaf, a *authority, now time.Time) error {
+	secret, err := r.read(ctx, name)
+	if err != nil {
+		return err
+	}
+	data, err := l.renew(secret.Data, a, now, r.periods)
+	if err != nil {
+		return fmt.Errorf("renew the certificate of the Secret %s: %w", name, err)
+	}
+	return r.store(ctx, secret, data)
 }
 
 // leaves maps the Secrets of the server and the clients to what is in them.
@@ -127,7 +133,7 @@ func (r *renewal) read(ctx context.Context, name types.NamespacedName) (*corev1.
 		return nil, fmt.Errorf("read the Secret %s: %w", name, err)
 	}
 	if !r.create {
-		return nil, errors.Join(err, errors.New("only the Job of an installation or upgrade makes Secrets: run helm upgrade"))
+		return nil, fmt.Errorf("read the Secret %s, which only the Job of an installation or upgrade makes, run helm upgrade: %w", name, err)
 	}
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{partOf: "keygate"}},

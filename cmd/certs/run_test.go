@@ -104,6 +104,31 @@ func TestSettleRefuses(t *testing.T) {
 	}
 }
 
+// TestSettleGoesOn: certificates that can't be renewed are named, each of them, and the
+// others are renewed.
+func TestSettleGoesOn(t *testing.T) {
+	r := startRenewal(t, &bytes.Buffer{})
+	if err := r.settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := r.stored(t)
+	for _, namespace := range []string{"gone", "gone-too"} {
+		r.clients = append(r.clients, types.NamespacedName{Namespace: namespace, Name: "client"})
+	}
+	later := testNow.Add(21 * day)
+	r.now, r.create = func() time.Time { return later }, false
+	err := r.settle(t.Context())
+	for _, client := range []string{"gone/client", "gone-too/client"} {
+		if err == nil || !strings.Contains(err.Error(), client) {
+			t.Errorf("%s is not named: %v", client, err)
+		}
+	}
+	after := r.stored(t)
+	if bytes.Equal(before.server[keyCertificate], after.server[keyCertificate]) || bytes.Equal(before.client[keyCertificate], after.client[keyCertificate]) {
+		t.Error("those that are there were not renewed")
+	}
+}
+
 // TestTwoAtOnce: the Job and the CronJob at the same moment end with certificates
 // that fit each other.
 func TestTwoAtOnce(t *testing.T) {

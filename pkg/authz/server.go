@@ -94,7 +94,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	creds, err := o.TLS.Credentials(o.Log)
+	creds, err := o.TLS.Credentials(o.Log, o.Registerer)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 )
@@ -26,8 +27,8 @@ type TLSFiles struct {
 
 // Credentials are the transport credentials for the server. The error is that of
 // files that can't be used now; later ones are logged, and the last good files
-// stay in use.
-func (f TLSFiles) Credentials(log *slog.Logger) (credentials.TransportCredentials, error) {
+// stay in use. Where there is TLS, registerer gets the end of the certificate.
+func (f TLSFiles) Credentials(log *slog.Logger, registerer prometheus.Registerer) (credentials.TransportCredentials, error) {
 	if f == (TLSFiles{}) {
 		return insecure.NewCredentials(), nil
 	}
@@ -37,6 +38,9 @@ func (f TLSFiles) Credentials(log *slog.Logger) (credentials.TransportCredential
 	r := &reloader{files: f, log: log}
 	if err := r.reload(); err != nil {
 		return nil, err
+	}
+	if err := registerer.Register(r.expiration()); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return credentials.NewTLS(&tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -63,6 +67,15 @@ func (r *reloader) config() *tls.Config {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.current
+}
+
+// expiration tells, at each scrape, of the certificate that the next connection is
+// shown: that of files which nobody renews is seen to near its end.
+func (r *reloader) expiration() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "keygate_tls_certificate_expiration_timestamp_seconds",
+		Help: "When the certificate that is shown to Envoy expires, in seconds since the Unix epoch.",
+	}, func() float64 { return float64(r.config().Certificates[0].Leaf.NotAfter.Unix()) })
 }
 
 // reload makes the configuration anew if a file has changed.

@@ -36,6 +36,8 @@ type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	pem  []byte
+	// life of what it signs, beyond an hour.
+	life time.Duration
 }
 
 func newAuthority(tb testing.TB, name string) *authority {
@@ -61,6 +63,7 @@ func certificate(tb testing.TB, name string, by *authority) (*x509.Certificate, 
 	parent, signer := template, key
 	if by != nil {
 		parent, signer = by.cert, by.key
+		template.NotAfter = template.NotAfter.Add(by.life)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
 	if err != nil {
@@ -209,6 +212,61 @@ func TestMutualTLSFollowsItsFiles(t *testing.T) {
 	}
 }
 
+// TestCertificateExpiration: what is told at a scrape is of the files as they are then,
+// and of the last good ones where they are none.
+func TestCertificateExpiration(t *testing.T) {
+	files := filesIn(t.TempDir())
+	a := newAuthority(t, "a")
+	write(t, files.ClientCA, a.pem)
+	registry := newTestRegistry()
+	expect := func(want float64) {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil || len(families) != 1 || families[0].GetName() != "keygate_tls_certificate_expiration_timestamp_seconds" {
+			t.Fatalf("got %v, %v", families, err)
+		}
+		if got := families[0].GetMetric()[0].GetGauge().GetValue(); got != want {
+			t.Errorf("the certificate expires at %.0f, want %.0f", got, want)
+		}
+	}
+	a.issue(t, "first", files)
+	first := notAfter(t, files)
+	if _, err := files.Credentials(discard(), registry); err != nil {
+		t.Fatal(err)
+	}
+	expect(first)
+	a.life += 24 * time.Hour
+	a.issue(t, "second", files)
+	if notAfter(t, files) <= first {
+		t.Fatal("the renewed certificate does not last longer")
+	}
+	expect(notAfter(t, files))
+	last := notAfter(t, files)
+	write(t, files.Cert, []byte("no certificate"))
+	expect(last)
+}
+
+// TestNoCertificateExpiration: without TLS there is nothing to expire.
+func TestNoCertificateExpiration(t *testing.T) {
+	registry := newTestRegistry()
+	if _, err := (TLSFiles{}).Credentials(discard(), registry); err != nil {
+		t.Fatal(err)
+	}
+	if families, err := registry.Gather(); err != nil || len(families) != 0 {
+		t.Errorf("got %v, %v", families, err)
+	}
+}
+
+// notAfter is when the certificate in files ends, in seconds since the Unix epoch.
+func notAfter(tb testing.TB, files TLSFiles) float64 {
+	tb.Helper()
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return float64(pair.Leaf.NotAfter.Unix())
+}
+
 func TestTLSWithoutClientCA(t *testing.T) {
 	files := filesIn(t.TempDir())
 	files.ClientCA = ""
@@ -261,12 +319,12 @@ func TestTLSFilesRefused(t *testing.T) {
 		"a key nowhere":            {Cert: good.Cert, Key: empty + "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := files.Credentials(discard()); err == nil {
+			if _, err := files.Credentials(discard(), newTestRegistry()); err == nil {
 				t.Error("they are taken")
 			}
 		})
 	}
-	if _, err := good.Credentials(discard()); err != nil {
+	if _, err := good.Credentials(discard(), newTestRegistry()); err != nil {
 		t.Error(err)
 	}
 }

@@ -65,15 +65,25 @@ func TestAlertsHaveRunbooks(t *testing.T) {
 	}
 }
 
-// TestCertificateAlert is there only where the chart's own CronJob is.
+// TestCertificateAlert: where there is TLS, there is an alert that knows how long a
+// certificate lasts.
 func TestCertificateAlert(t *testing.T) {
-	for provider, want := range map[string]bool{"Builtin": true, "None": false, "CertManager": false} {
-		got := false
-		for _, alert := range Alerts(t, Render(t, "--set=monitoring.prometheusRule.enabled=true,tls.provider="+provider)) {
-			got = got || alert.Alert == "KeygateCertificatesNotRenewed"
+	const left = "keygate_tls_certificate_expiration_timestamp_seconds - time() < "
+	for values, want := range map[string]string{
+		"tls.provider=Builtin":     left + "1944000",
+		"tls.lifeHours=24":         left + "21600",
+		"tls.provider=CertManager": left + "1944000",
+		"tls.provider=Existing,tls.existing.serverSecret=s,tls.existing.clientSecret=c": left + "1209600",
+		"tls.provider=None": "",
+	} {
+		got := ""
+		for _, alert := range Alerts(t, Render(t, "--set=monitoring.prometheusRule.enabled=true,"+values)) {
+			if alert.Alert == "KeygateCertificateExpires" {
+				got = alert.Expr
+			}
 		}
 		if got != want {
-			t.Errorf("%s: %v", provider, got)
+			t.Errorf("%s: %s", values, got)
 		}
 	}
 }

@@ -44,7 +44,7 @@ var healthy = map[string]string{
 	`keygate_drift_restored_total{pod="c"}`:                                                           "0x180",
 	`keygate_apikeys{pod="c",reason="Active"}`:                                                        "100x180",
 	`controller_runtime_reconcile_errors_total{job="keygate-controller-metrics",controller="apikey"}`: "0+1x180",
-	`kube_cronjob_status_last_successful_time{cronjob="keygate-certs",namespace="keygate-system"}`:    "0+60x180",
+	`keygate_tls_certificate_expiration_timestamp_seconds{pod="a"}`:                                   "7776000x180",
 }
 
 // trouble is what makes an alert fire.
@@ -98,8 +98,7 @@ var troubles = map[string]trouble{
 	"KeygateRecordInvalid":       of(`keygate_apikeys{pod="c",reason="RecordInvalid"}`, "_x100 1x80"),
 	"KeygateReconcileErrors": of(`controller_runtime_reconcile_errors_total{job="keygate-controller-metrics",controller="apikey"}`, "0+60x180",
 		"controller", "apikey"),
-	"KeygateCertificatesNotRenewed": of(`kube_cronjob_status_last_successful_time{cronjob="keygate-certs",namespace="keygate-system"}`, "-400000+0x180",
-		"cronjob", "keygate-certs", "namespace", "keygate-system"),
+	"KeygateCertificateExpires": of(`keygate_tls_certificate_expiration_timestamp_seconds{pod="a"}`, "1900000x180", "pod", "a"),
 }
 
 // at is when it is looked which alerts fire: long after all began.

@@ -15,18 +15,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"keygate.dev/keygate/test/chart"
+	"keygate.dev/keygate/test/rig"
 )
 
-// notOurs are metrics that others export: Prometheus itself, and kube-state-metrics.
-var notOurs = []string{"up", "kube_cronjob_status_last_successful_time"}
-
-// without maps alerts and panels that this run has no data for to the reason.
-var without = map[string]string{
-	"KeygateCertificatesNotRenewed": "kube-state-metrics tells of CronJobs, and there are none here",
-}
+// notOurs are metrics that others export: Prometheus itself.
+var notOurs = []string{"up"}
 
 // given are labels that Prometheus or its operator adds.
-var given = []string{"job", "namespace", "pod", "instance", "le", "cronjob"}
+var given = []string{"job", "namespace", "pod", "instance", "le"}
 
 // labelName finds the names of the labels of a sample.
 var labelName = regexp.MustCompile(`([a-zA-Z_]\w*)="`)
@@ -51,13 +47,18 @@ func scrape(t *testing.T, url string, seen map[string][]string) {
 }
 
 // TestMonitoring: a real Prometheus that scrapes a real run, with limits counted in
-// memory and in Redis, has data for everything that an alert compares and for every
+// memory and in Redis, and with TLS, has data for everything that an alert compares and for every
 // panel of the dashboard, and the programs export each metric and label that is asked for.
 func TestMonitoring(t *testing.T) {
 	counting := start(t, "REDIS=1")
 	stacks := []*stack{shared, counting}
-	p := startPrometheus(t, stacks...)
-	p.returnsData(t, "scraped", "count(up == 1) == 4")
+	secure := shared.running.StartExtauthz(t, rig.ServerFlags(rig.NewAuthority(t).Issue(t, "keygate-extauthz"))...)
+	pages := map[string][]string{
+		"keygate-extauthz-metrics":   {shared.vars["METRICS"], counting.vars["METRICS"], secure.Admin},
+		"keygate-controller-metrics": {shared.vars["CONTROLLER_METRICS"], counting.vars["CONTROLLER_METRICS"]},
+	}
+	p := startPrometheus(t, pages)
+	p.returnsData(t, "scraped", "count(up == 1) == 5")
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	defer func() { cancel(); wg.Wait() }()
@@ -72,17 +73,15 @@ func TestMonitoring(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, expression := range expressions {
-		if without[expression.Where] != "" {
-			continue
-		}
 		for _, part := range parsed[i].Parts {
 			p.returnsData(t, expression.Where, part)
 		}
 	}
 	seen := map[string][]string{}
-	for _, s := range stacks {
-		scrape(t, s.vars["METRICS"], seen)
-		scrape(t, s.vars["CONTROLLER_METRICS"], seen)
+	for _, urls := range pages {
+		for _, url := range urls {
+			scrape(t, url, seen)
+		}
 	}
 	for i, expression := range expressions {
 		findsLabels(t, expression.Where, parsed[i], seen)

@@ -25,9 +25,10 @@ type prometheus struct{ url string }
 // listeningOn is where Prometheus says that it listens.
 var listeningOn = regexp.MustCompile(`msg="Listening on" .*address=(\S+)`)
 
-// startPrometheus scrapes the metrics pages of stacks twice a second, until the test
-// ends. The labels are those that the chart's monitors give.
-func startPrometheus(t *testing.T, stacks ...*stack) *prometheus {
+// startPrometheus scrapes metrics pages twice a second, until the test ends: jobs maps
+// the Services that the chart's monitors find to base URLs. The labels are those that
+// the monitors give.
+func startPrometheus(t *testing.T, jobs map[string][]string) *prometheus {
 	t.Helper()
 	bin, err := testbin.Prometheus(t.Context())
 	if err != nil {
@@ -35,14 +36,14 @@ func startPrometheus(t *testing.T, stacks ...*stack) *prometheus {
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	jobs := ""
-	for job, name := range map[string]string{"keygate-extauthz-metrics": "METRICS", "keygate-controller-metrics": "CONTROLLER_METRICS"} {
-		jobs += "- job_name: " + job + "\n  static_configs:\n"
-		for i, s := range stacks {
-			jobs += fmt.Sprintf("  - {targets: [%q], labels: {namespace: keygate-system, pod: %s-%d}}\n", strings.TrimPrefix(s.vars[name], "http://"), job, i)
+	scrapes := ""
+	for job, pages := range jobs {
+		scrapes += "- job_name: " + job + "\n  static_configs:\n"
+		for i, page := range pages {
+			scrapes += fmt.Sprintf("  - {targets: [%q], labels: {namespace: keygate-system, pod: %s-%d}}\n", strings.TrimPrefix(page, "http://"), job, i)
 		}
 	}
-	if err := os.WriteFile(config, []byte("global: {scrape_interval: 500ms, scrape_timeout: 400ms}\nscrape_configs:\n"+jobs), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte("global: {scrape_interval: 500ms, scrape_timeout: 400ms}\nscrape_configs:\n"+scrapes), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())

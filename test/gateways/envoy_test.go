@@ -32,14 +32,9 @@ func startPlain(t *testing.T, name string) *plain {
 	t.Helper()
 	ca := rig.NewAuthority(t)
 	server, client := ca.Issue(t, name), ca.Issue(t, "envoy")
-	p := &plain{extauthz: stack.StartExtauthz(t, append(tlsFlags(server), "--max-body-bytes=65536")...)}
+	p := &plain{extauthz: stack.StartExtauthz(t, append(rig.ServerFlags(server), "--max-body-bytes=65536")...)}
 	p.start(t, rig.Edit(t, bootstrap(t, p.extauthz.Address), [2]string{"/etc/envoy/extauthz", client}))
 	return p
-}
-
-// tlsFlags let extauthz speak mutual TLS by the files in a directory.
-func tlsFlags(dir string) []string {
-	return []string{"--tls-cert=" + filepath.Join(dir, "tls.crt"), "--tls-key=" + filepath.Join(dir, "tls.key"), "--tls-client-ca=" + filepath.Join(dir, "ca.crt")}
 }
 
 // start runs Envoy.

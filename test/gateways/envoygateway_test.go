@@ -81,7 +81,7 @@ spec:
 func TestEnvoyGateway(t *testing.T) {
 	keys := tokens(t)
 	ca, dir := rig.NewAuthority(t), t.TempDir()
-	p := &plain{extauthz: stack.StartExtauthz(t, tlsFlags(ca.Issue(t, extauthzName))...)}
+	p := &plain{extauthz: stack.StartExtauthz(t, rig.ServerFlags(ca.Issue(t, extauthzName))...)}
 	p.Envoy = &rig.Envoy{Process: startEnvoyGateway(t, dir, resources(t, ca.Issue(t, "envoy"), p.extauthz.Address))}
 	var err error
 	if p.way, err = rig.NewWay("", fmt.Sprintf("https://127.0.0.1:%d", hostPort), stack.Vars["GATEWAY_CA"]); err != nil {

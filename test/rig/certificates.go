@@ -80,3 +80,9 @@ func (a *Authority) Issue(tb testing.TB, name string) string {
 	}
 	return dir
 }
+
+// ServerFlags let extauthz speak mutual TLS by the files that [Authority.Issue] wrote to
+// a directory.
+func ServerFlags(dir string) []string {
+	return []string{"--tls-cert=" + filepath.Join(dir, "tls.crt"), "--tls-key=" + filepath.Join(dir, "tls.key"), "--tls-client-ca=" + filepath.Join(dir, "ca.crt")}
+}

@@ -14,6 +14,8 @@ type Extauthz struct {
 	*Process
 	// Address is where it answers Envoy: host:port, or a socket's path.
 	Address string
+	// Admin is the base URL of its probes and metrics.
+	Admin string
 }
 
 // StartExtauthz runs one more extauthz on the stack's cluster, with flags of its own,
@@ -34,7 +36,8 @@ func (s *Stack) StartExtauthzAs(tb testing.TB, kubeconfig string, flags ...strin
 			return "extauthz does not listen"
 		}
 		e.Address, _ = listening["grpc"].(string)
-		if status, body, err := fetch(fmt.Sprintf("http://%v/readyz", listening["admin"])); err != nil || status != http.StatusOK {
+		e.Admin = fmt.Sprintf("http://%v", listening["admin"])
+		if status, body, err := fetch(e.Admin + "/readyz"); err != nil || status != http.StatusOK {
 			return fmt.Sprintf("extauthz is not ready: %d %s %v", status, body, err)
 		}
 		return ""

@@ -227,13 +227,7 @@ func (p *plain) outage(t *testing.T, token string) {
 func TestPlainEnvoyWithoutTLS(t *testing.T) {
 	keys := tokens(t)
 	p := &plain{extauthz: stack.StartExtauthz(t)}
-	config := bootstrap(t, p.extauthz.Address)
-	before, rest, found := strings.Cut(config, "    # Mutual TLS:")
-	_, after, foundEnd := strings.Cut(rest, "    load_assignment:\n      cluster_name: extauthz\n")
-	if !found || !foundEnd {
-		t.Fatal("there is no mutual TLS to leave out")
-	}
-	p.start(t, before+"    load_assignment:\n      cluster_name: extauthz\n"+after)
+	p.start(t, withoutTLS(t, bootstrap(t, p.extauthz.Address)))
 	conformance.Run(t, p.way, conformance.Stepsies, keys)
 }
 

@@ -15,6 +15,7 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"keygate.dev/keygate/cmd/internal/admin"
+	"keygate.dev/keygate/cmd/internal/program"
 	"keygate.dev/keygate/pkg/audit"
 	"keygate.dev/keygate/pkg/reconcile"
 )
@@ -24,6 +25,7 @@ func run(ctx context.Context, o options) (err error) {
 	log := o.logger(os.Stderr)
 	klog.SetSlogLogger(log) // client-go's own
 	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
+	program.LimitMemory(log)
 
 	config, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)
 	if err != nil {

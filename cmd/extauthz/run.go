@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"keygate.dev/keygate/cmd/internal/admin"
+	"keygate.dev/keygate/cmd/internal/program"
 	"keygate.dev/keygate/pkg/authz"
 	"keygate.dev/keygate/pkg/keystore"
 )
@@ -29,6 +30,7 @@ import (
 func run(ctx context.Context, o options) (err error) {
 	log := o.logger()
 	klog.SetSlogLogger(log) // client-go's own
+	program.LimitMemory(log)
 	metrics := newRegistry()
 	store, err := newStore(o, log, metrics)
 	if err != nil {

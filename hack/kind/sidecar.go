@@ -28,7 +28,7 @@ func (p *place) makeSidecar(ctx context.Context) error {
 	if !found {
 		return fmt.Errorf("envoy.yaml has no cluster extauthz to take the place of")
 	}
-	bootstrap, err := edit(before+read("sidecar-cluster.yaml"), " timeout: 0.2s", " timeout: 10s")
+	bootstrap, err := edit(before+read("sidecar-cluster.yaml"), "                timeout: 1s", "                timeout: 10s")
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func bootstrap(t *testing.T, extauthz string) string {
 		[2]string{"/etc/envoy/tls/tls.crt", filepath.Join(pki, "gateway.pem")},
 		[2]string{"/etc/envoy/tls/tls.key", filepath.Join(pki, "gateway-key.pem")},
 		// A machine that runs all tests at once may be slow.
-		[2]string{"timeout: 0.2s", "timeout: 20s"}, [2]string{"connect_timeout: 0.1s", "connect_timeout: 10s"},
+		[2]string{"                timeout: 1s\n", "                timeout: 20s\n"}, [2]string{"connect_timeout: 0.25s", "connect_timeout: 10s"},
 	)
 }
 

@@ -136,7 +136,7 @@ func resources(t *testing.T, clients, extauthz string) string {
 		[2]string{"kind: EnvoyProxy\nmetadata:\n  name: api\n  namespace: platform\nspec:\n",
 			"kind: EnvoyProxy\nmetadata:\n  name: api\n  namespace: platform\nspec:\n  provider: {type: Host, host: {envoyVersion: " + envoyVersion + "}}\n"},
 		// A machine that runs all tests at once may be slow.
-		[2]string{"timeout: 200ms", "timeout: 20s"}, [2]string{"connectTimeout: 100ms", "connectTimeout: 10s"},
+		[2]string{"    timeout: 1s\n    # No", "    timeout: 20s\n    # No"}, [2]string{"connectTimeout: 250ms", "connectTimeout: 10s"},
 	) + rig.Edit(t, surroundings,
 		[2]string{"CERTIFICATE", encoded(pki, "gateway.pem")}, [2]string{"KEY", encoded(pki, "gateway-key.pem")},
 		[2]string{"AUTHORITY", encoded(clients, "ca.crt")}, [2]string{"CLIENTS_OWN", encoded(clients, "tls.key")}, [2]string{"CLIENT", encoded(clients, "tls.crt")},

@@ -22,8 +22,8 @@ func TestEnvoyGatewayInCluster(t *testing.T) {
 	w := open(t)
 	w.upstream(t, false)
 	// A machine that runs a cluster may be slow.
-	text := rig.Edit(t, rig.Manifest(t, "envoy-gateway.yaml"), [2]string{"timeout: 200ms", "timeout: 10s"},
-		[2]string{"connectTimeout: 100ms", "connectTimeout: 5s"},
+	text := rig.Edit(t, rig.Manifest(t, "envoy-gateway.yaml"), [2]string{"    timeout: 1s\n    # No", "    timeout: 10s\n    # No"},
+		[2]string{"connectTimeout: 250ms", "connectTimeout: 5s"},
 		[2]string{"kind: EnvoyProxy\nmetadata:\n  name: api\n  namespace: platform\nspec:\n",
 			"kind: EnvoyProxy\nmetadata:\n  name: api\n  namespace: platform\nspec:\n  provider: " + w.provider(t) + "\n"})
 	w.apply(t, text)

@@ -52,7 +52,7 @@ func TestIstioEnvoyFilter(t *testing.T) {
 	w.upstream(t, false)
 	w.apply(t, without(t, rig.Manifest(t, "istio-gateway.yaml"), "kind: AuthorizationPolicy"))
 	// A machine that runs a cluster may be slow.
-	w.apply(t, rig.Edit(t, rig.Manifest(t, "istio-envoyfilter.yaml"), [2]string{"timeout: 0.2s", "timeout: 10s"}))
+	w.apply(t, rig.Edit(t, rig.Manifest(t, "istio-envoyfilter.yaml"), [2]string{"            timeout: 1s", "            timeout: 10s"}))
 	way := w.way(t, namespace, istioGateway, w.ca)
 	conformance.Run(t, way, conformance.Stepsies, w.tokens)
 	t.Run("headers that pass for Keygate's", func(t *testing.T) { spoofed(t, way, w.tokens["read"]) })

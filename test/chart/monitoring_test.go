@@ -71,7 +71,7 @@ func TestCertificateAlert(t *testing.T) {
 	const left = "keygate_tls_certificate_expiration_timestamp_seconds - time() < "
 	for values, want := range map[string]string{
 		"tls.provider=Builtin":     left + "1944000",
-		"tls.lifeHours=24":         left + "21600",
+		"tls.lifeHours=168":        left + "151200",
 		"tls.provider=CertManager": left + "1944000",
 		"tls.provider=Existing,tls.existing.serverSecret=s,tls.existing.clientSecret=c": left + "1209600",
 		"tls.provider=None": "",

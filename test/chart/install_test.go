@@ -165,6 +165,7 @@ func TestInstall(t *testing.T) {
 		t.Error("the CRD was not upgraded")
 	}
 	r.isKept(t)
+	r.survivesSwitches(t)
 
 	r.helm(t, "uninstall", "keygate")
 	if r.there(t, &d, systemNamespace, "keygate-extauthz") || r.there(t, &corev1.ServiceAccount{}, systemNamespace, "keygate-controller") {
@@ -183,6 +184,25 @@ func TestInstall(t *testing.T) {
 	r.awaitGone(t, "apikeys.keygate.dev")
 	if !r.there(t, &corev1.Secret{}, otherKeys, "record") {
 		t.Error("a record is gone")
+	}
+}
+
+// survivesSwitches turns on what a live release can't take as it stands in the manifest.
+func (r *release) survivesSwitches(t *testing.T) {
+	t.Helper()
+	r.helm(t, "upgrade", "keygate", Path(t), "--set=extauthz.autoscaling.enabled=true")
+	var d appsv1.Deployment
+	if !r.there(t, &d, systemNamespace, "keygate-extauthz") || *d.Spec.Replicas != 5 {
+		t.Errorf("with an autoscaler that has not looked yet there are %d replicas, of 5", *d.Spec.Replicas)
+	}
+	before := d.Generation
+	_, err := Helm(t, "upgrade", "keygate", Path(t), "--set=extauthz.service.headless=true,extauthz.replicas=2,keysNamespace.name="+otherKeys,
+		"--kubeconfig="+r.kubeconfig, "--namespace="+systemNamespace, "--no-hooks")
+	if err == nil || !strings.Contains(err.Error(), "kubectl delete service keygate-extauthz") {
+		t.Errorf("a Service that becomes headless: %v", err)
+	}
+	if !r.there(t, &d, systemNamespace, "keygate-extauthz") || d.Generation != before {
+		t.Error("an upgrade that was refused changed something")
 	}
 }
 

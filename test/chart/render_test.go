@@ -233,6 +233,35 @@ func TestNetworkPolicies(t *testing.T) {
 	}
 }
 
+// TestNetworkPolicyOfTheSetup: the Job that runs before all else, also in a namespace that
+// denies all egress, finds its NetworkPolicy there.
+func TestNetworkPolicyOfTheSetup(t *testing.T) {
+	policy := Render(t).Find("NetworkPolicy", "keygate-certs-setup")
+	if policy == nil {
+		t.Fatal("there is none")
+	}
+	job := Render(t).Find("Job", "keygate-certs-setup")
+	const hook, weight = "helm.sh/hook", "helm.sh/hook-weight"
+	of, its := job.GetAnnotations(), policy.GetAnnotations()
+	if its[hook] != of[hook] || of[hook] == "" || its[weight] != "-10" || of[weight] != "0" {
+		t.Errorf("the Job has %v, its policy %v", of, its)
+	}
+}
+
+// TestPortOfRedis: the one of the address, whatever follows it.
+func TestPortOfRedis(t *testing.T) {
+	for address, want := range map[string]int32{
+		"redis://h:7000": 7000, "redis://h:7000/1": 7000, "redis://h:7000?protocol=3": 7000, "redis://h:7000/1?protocol=3": 7000, "redis://h?protocol=3": 6379,
+	} {
+		var policy networkingv1.NetworkPolicy
+		Render(t, "--set=redis.address="+address).into(t, "NetworkPolicy", "keygate-extauthz", &policy)
+		rule := policy.Spec.Egress[len(policy.Spec.Egress)-1]
+		if got := rule.Ports[0].Port.IntVal; len(rule.Ports) != 1 || got != want {
+			t.Errorf("%s: %d ports, %d", address, len(rule.Ports), got)
+		}
+	}
+}
+
 // TestRedis: its password is a file, and so are its certificates.
 func TestRedis(t *testing.T) {
 	d := deployment(t, Render(t, everything...), "extauthz")

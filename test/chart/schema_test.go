@@ -26,9 +26,14 @@ func TestSchemaRefuses(t *testing.T) {
 		"a password without a Redis":   {"--set=redis.passwordSecret.name=a", "redis.address"},
 		"one namespace for both":       {"--set=keysNamespace.name=keygate-system", "keysNamespace.name"},
 		"no server's Secret":           {"--set=tls.provider=Existing", "tls.existing."},
+		"a life between two renewals":  {"--set=tls.lifeHours=24", "/tls/lifeHours"},
+		"an authority that ends first": {"--set=tls.authorityLifeHours=8639", "four times"},
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, test.arg, test.says) })
 	}
+	t.Run("an authority of cert-manager that ends first", func(t *testing.T) {
+		refused(t, "--set-json=tls={\"provider\":\"CertManager\",\"authorityLifeHours\":8639}", "four times")
+	})
 	t.Run("an Issuer for another namespace", func(t *testing.T) {
 		refused(t, "--set-json=tls={\"provider\":\"CertManager\",\"clients\":[{\"namespace\":\"a\",\"name\":\"b\"}]}", "ClusterIssuer")
 	})

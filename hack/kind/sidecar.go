@@ -20,7 +20,8 @@ func (p *place) makeSidecar(ctx context.Context) error {
 		return string(data)
 	}
 	text, err := edit(read("sidecar.yaml"), "keygate.dev/keygate:0.1.0", p.images["keygate"],
-		"envoyproxy/envoy:distroless-v1.40.0", p.images["envoy"], "  replicas: 2\n", "  replicas: 1\n")
+		"envoyproxy/envoy:distroless-v1.40.0", p.images["envoy"], "  replicas: 2\n", "  replicas: 1\n",
+		"{cpu: 100m, memory: 256Mi}", "{cpu: 20m, memory: 64Mi}", "{cpu: 200m, memory: 128Mi}", "{cpu: 50m, memory: 64Mi}")
 	if err != nil {
 		return err
 	}

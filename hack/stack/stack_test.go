@@ -200,7 +200,13 @@ func TestPortsDiffer(t *testing.T) {
 
 func TestProcessesAreToldByTheirMark(t *testing.T) {
 	s, other := newStack(t), newStack(t)
-	sleeper := component{name: "upstream", program: "/bin/sh", args: []string{"-c", "echo it runs; exec sleep 60"}}
+	// Not a shell: while one hands its process over to a command, the process has no
+	// environment for a moment.
+	line := filepath.Join(t.TempDir(), "line")
+	if err := os.WriteFile(line, []byte("it runs\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sleeper := component{name: "upstream", program: "tail", args: []string{"-f", line}}
 	for _, stack := range []*stack{s, other} {
 		if err := stack.start(sleeper); err != nil {
 			t.Fatal(err)

@@ -2,12 +2,12 @@ package gateways
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,6 +24,10 @@ type plain struct {
 	*rig.Envoy
 	way      *rig.Way
 	extauthz *rig.Extauthz
+	// authority signed extauthz's certificate and Envoy's, which is in the directory
+	// certificates.
+	authority    *rig.Authority
+	certificates string
 }
 
 // startPlain starts both, speaking mutual TLS with each other; the name is the one in
@@ -31,9 +35,21 @@ type plain struct {
 func startPlain(t *testing.T, name string) *plain {
 	t.Helper()
 	ca := rig.NewAuthority(t)
-	server, client := ca.Issue(t, name), ca.Issue(t, "envoy")
-	p := &plain{extauthz: stack.StartExtauthz(t, append(rig.ServerFlags(server), "--max-body-bytes=65536")...)}
-	p.start(t, rig.Edit(t, bootstrap(t, p.extauthz.Address), [2]string{"/etc/envoy/extauthz", client}))
+	p := &plain{
+		extauthz:  stack.StartExtauthz(t, append(rig.ServerFlags(ca.Issue(t, name)), "--max-body-bytes=65536")...),
+		authority: ca, certificates: ca.Issue(t, "envoy"),
+	}
+	config := bootstrap(t, p.extauthz.Address)
+	for _, secret := range []string{"extauthz-certificate.yaml", "extauthz-authority.yaml"} {
+		file := filepath.Join(t.TempDir(), secret)
+		text := rig.Edit(t, rig.Manifest(t, secret), [2]string{"filename: /etc/envoy/extauthz/", "filename: " + p.certificates + "/"},
+			[2]string{"{path: /etc/envoy/extauthz}", "{path: " + p.certificates + "}"})
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		config = rig.Edit(t, config, [2]string{"/etc/envoy/" + secret, file})
+	}
+	p.start(t, config)
 	return p
 }
 
@@ -74,6 +90,7 @@ func TestPlainEnvoy(t *testing.T) {
 	t.Run("headers that pass for Keygate's", func(t *testing.T) { p.spoofed(t, keys["read"]) })
 	t.Run("the client's address", func(t *testing.T) { p.clientAddress(t, keys["read"]) })
 	t.Run("the access log has no query", p.accessLog)
+	t.Run("a renewed certificate", p.renewed)
 	t.Run("no extauthz", func(t *testing.T) { p.outage(t, keys["read"]) })
 	t.Run("no extauthz, a route that is not judged", p.unjudged)
 }
@@ -214,6 +231,45 @@ func (p *plain) accessLog(t *testing.T) {
 	}
 }
 
+// renewed: Envoy takes a new certificate for extauthz when its files are moved into
+// place, and goes on.
+func (p *plain) renewed(t *testing.T) {
+	const name = "envoy-renewed"
+	fresh := p.authority.Issue(t, name)
+	if strings.Contains(p.admin(t, "/certs"), name) {
+		t.Fatal("Envoy has the new certificate already")
+	}
+	for _, file := range []string{"tls.key", "tls.crt"} {
+		if err := os.Rename(filepath.Join(fresh, file), filepath.Join(p.certificates, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rig.Eventually(t, func() string {
+		if certs := p.admin(t, "/certs"); !strings.Contains(certs, name) {
+			return fmt.Sprintf("Envoy has no certificate for %s: %s", name, certs)
+		}
+		return ""
+	})
+	if a := p.do(t, "/v1/stepsies", "", nil); a.Status != http.StatusUnauthorized {
+		t.Errorf("got %s", a)
+	}
+}
+
+// admin gets a page of Envoy's admin interface.
+func (p *plain) admin(t *testing.T, path string) string {
+	t.Helper()
+	resp, err := http.Get(p.Admin + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
 // outage: no answer is an error, in the form of Keygate's own, and no permission.
 func (p *plain) outage(t *testing.T, token string) {
 	p.extauthz.Stop()
@@ -238,13 +294,7 @@ func TestPlainEnvoyStranger(t *testing.T) {
 	if a := p.do(t, "/v1/stepsies", "", nil); a.Status != http.StatusServiceUnavailable {
 		t.Errorf("an extauthz of another name is asked: %s", a)
 	}
-	var stats bytes.Buffer
-	resp, err := http.Get(p.Admin + "/stats?filter=cluster.extauthz.ssl.fail_verify_san")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(&stats, resp.Body); err != nil || !strings.Contains(stats.String(), "fail_verify_san: ") || strings.Contains(stats.String(), "san: 0") {
-		t.Errorf("it is not its name that it is refused for: %s %v", &stats, err)
+	if stats := p.admin(t, "/stats?filter=cluster.extauthz.ssl.fail_verify_san"); !strings.Contains(stats, "fail_verify_san: ") || strings.Contains(stats, "san: 0") {
+		t.Errorf("it is not its name that it is refused for: %s", stats)
 	}
 }

@@ -60,7 +60,7 @@ func (p *place) down(ctx context.Context) error {
 	}
 	// Keys first, while the controller runs: it holds their finalizer.
 	return errors.Join(
-		p.kubectlRun(ctx, "", "delete", "apikeys,apikeypolicies", "-n", "platform", "--all", "--timeout=120s"),
+		p.kubectlRun(ctx, "", "delete", "apikeys,apikeypolicies", "-n", platform, "--all", "--timeout=120s"),
 		p.run(ctx, "", p.helm, "uninstall", release, "--kubeconfig", p.kubeconfig, "--namespace", system, "--wait"),
 		p.kubectlRun(ctx, "", append([]string{"delete", "namespace", "--timeout=180s", "--ignore-not-found", "keygate-keys"}, namespaces...)...),
 		os.RemoveAll(p.dir))

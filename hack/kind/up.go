@@ -13,10 +13,12 @@ import (
 const (
 	release = "keygate"
 	system  = "keygate-system"
+	// platform is the namespace of the products' policies, and of the APIs behind them.
+	platform = "platform"
 )
 
 // namespaces are those that certificates and samples need; of ours is what down deletes.
-var namespaces = []string{system, "gateway", "platform", "edge"}
+var namespaces = []string{system, "gateway", platform, "edge"}
 
 // up makes what is not there yet, and brings what is there up to date.
 func (p *place) up(ctx context.Context) error {
@@ -42,7 +44,11 @@ func (p *place) install(ctx context.Context) error {
 	say("installing the chart")
 	var text strings.Builder
 	for _, name := range namespaces {
-		fmt.Fprintf(&text, "---\n{apiVersion: v1, kind: Namespace, metadata: {name: %s, labels: {pod-security.kubernetes.io/enforce: restricted}}}\n", name)
+		level := "restricted"
+		if name == platform {
+			level = "privileged" // Istio's sidecars set up their pod's network
+		}
+		fmt.Fprintf(&text, "---\n{apiVersion: v1, kind: Namespace, metadata: {name: %s, labels: {pod-security.kubernetes.io/enforce: %s}}}\n", name, level)
 	}
 	if err := p.apply(ctx, text.String()); err != nil {
 		return err

@@ -60,7 +60,6 @@ func (p *place) install(ctx context.Context) error {
 	return p.run(ctx, "", p.helm, "upgrade", "--install", release, filepath.Join(p.root, "charts", "keygate"),
 		"--kubeconfig", p.kubeconfig, "--namespace", system, "--wait", "--timeout=5m",
 		"--set=image.repository="+repository, "--set-string=image.tag="+tag,
-		"--set=extauthz.service.headless=true",
 		// Pods that end answer on for a while: in ten rolls there are many, on one small node.
 		"--set=extauthz.resources.requests.cpu=20m", "--set=extauthz.resources.requests.memory=64Mi",
 		`--set-json=policyNamespaces=["keygate-system","platform"]`,

@@ -42,7 +42,6 @@ var switches = map[string][]string{
 	"no keys namespace":    {"--set=keysNamespace.create=false"},
 	"no network policies":  {"--set=networkPolicy.enabled=false"},
 	"no disruption budget": {"--set=extauthz.podDisruptionBudget.enabled=false"},
-	"headless":             {"--set=extauthz.service.headless=true"},
 	"no spread":            {"--set=extauthz.spread.zones=Ignore,extauthz.spread.nodes=Ignore"},
 	"no time to sleep":     {"--set=extauthz.drain.preStopSeconds=0"},
 	"a digest":             {"--set=image.digest=sha256:" + strings.Repeat("a", 64)},

@@ -68,7 +68,7 @@ func bootstrap(t *testing.T, extauthz string) string {
 	t.Helper()
 	pki := filepath.Dir(stack.Vars["GATEWAY_CA"])
 	return rig.Edit(t, rig.Manifest(t, "envoy.yaml"),
-		[2]string{"{socket_address: {address: keygate-extauthz.keygate-system.svc.cluster.local, port_value: 9001}}", socketAddress(t, extauthz)},
+		[2]string{"{socket_address: {address: keygate-extauthz-headless.keygate-system.svc.cluster.local, port_value: 9001}}", socketAddress(t, extauthz)},
 		[2]string{"{socket_address: {address: stepsies.platform.svc.cluster.local, port_value: 8080}}", socketAddress(t, stack.Vars["UPSTREAM"])},
 		[2]string{"{address: 127.0.0.1, port_value: 9901}", "{address: 127.0.0.1, port_value: 0}"},
 		[2]string{"{address: 0.0.0.0, port_value: 8443}", "{address: 127.0.0.1, port_value: 0}"},

@@ -41,13 +41,6 @@ apiVersion: v1
 kind: ServiceAccount
 metadata: {name: stepsies, namespace: platform}
 ---
-apiVersion: v1
-kind: Service
-metadata: {name: stepsies, namespace: platform}
-spec:
-  selector: {app: stepsies}
-  ports: [{name: http, port: 8080, appProtocol: http}]
----
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: stepsies, namespace: platform}
@@ -62,6 +55,17 @@ ANNOTATIONS
       serviceAccountName: stepsies
       containers:
       - {name: upstream, image: IMAGE, imagePullPolicy: IfNotPresent, args: ["--listen=:8080"]}
+`
+
+// service leads to the upstream. All tests use the same one: had each its own, the
+// address that an Envoy still knows might be another Service's by then.
+const service = `
+apiVersion: v1
+kind: Service
+metadata: {name: stepsies, namespace: platform}
+spec:
+  selector: {app: stepsies}
+  ports: [{name: http, port: 8080, appProtocol: http}]
 `
 
 // world is what all tests share.
@@ -114,6 +118,7 @@ func begin(t *testing.T) *world {
 	w.tokens = conformance.Issue(t, w.Cluster, conformance.Stepsies)
 	w.run(t, "", "get", "secret", "-n", namespace, "keygate-client-tls")
 	w.certificate(t)
+	w.run(t, service, "apply", "-f", "-")
 	return w
 }
 

@@ -66,7 +66,7 @@ kind-up: ## Keygate in a cluster on this machine, made with kind (KIND_IMAGE: th
 	@go run ./hack/kind $(GIVEN) up
 
 .PHONY: test-kind
-test-kind: ## what make kind-up has made: the ways in, and what faults cost
+test-kind: ## the ways in, and what faults cost, in the cluster of make kind-up (made first if need be)
 	@hack/test-kind $(TESTFLAGS)
 
 .PHONY: kind-down

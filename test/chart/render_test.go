@@ -45,6 +45,7 @@ var switches = map[string][]string{
 	"no spread":            {"--set=extauthz.spread.zones=Ignore,extauthz.spread.nodes=Ignore"},
 	"no time to sleep":     {"--set=extauthz.drain.preStopSeconds=0"},
 	"a digest":             {"--set=image.digest=sha256:" + strings.Repeat("a", 64)},
+	"traces":               {"--set=extauthz.tracing.endpoint=http://collector.observability:4317"},
 	"a cluster of Redis":   {"--set=redis.address=redis://a:1\\,b:2\\,c"},
 }
 
@@ -217,12 +218,7 @@ func TestNetworkPolicies(t *testing.T) {
 		for _, rule := range policy.Spec.Ingress {
 			in = append(in, rule.Ports[0].Port.StrVal)
 		}
-		var out []int32
-		for _, rule := range policy.Spec.Egress {
-			for _, port := range rule.Ports {
-				out = append(out, port.Port.IntVal)
-			}
-		}
+		out := egressPorts(policy)
 		if strings.Join(in, " ") != want.in || !slices.Equal(out, want.out) || len(policy.Spec.PolicyTypes) != 2 {
 			t.Errorf("%s: in %v, out %v, %v", component, in, out, policy.Spec.PolicyTypes)
 		}
@@ -230,6 +226,17 @@ func TestNetworkPolicies(t *testing.T) {
 			t.Errorf("%s: %+v", component, policy.Spec.PodSelector)
 		}
 	}
+}
+
+// egressPorts are those that a policy lets out to, rule by rule.
+func egressPorts(policy networkingv1.NetworkPolicy) []int32 {
+	var out []int32
+	for _, rule := range policy.Spec.Egress {
+		for _, port := range rule.Ports {
+			out = append(out, port.Port.IntVal)
+		}
+	}
+	return out
 }
 
 // TestNetworkPolicyOfTheSetup: the Job that runs before all else, also in a namespace that
@@ -258,6 +265,24 @@ func TestPortOfRedis(t *testing.T) {
 		if got := rule.Ports[0].Port.IntVal; len(rule.Ports) != 1 || got != want {
 			t.Errorf("%s: %d ports, %d", address, len(rule.Ports), got)
 		}
+	}
+}
+
+// TestTracing: the collector that is told is the one that may be reached.
+func TestTracing(t *testing.T) {
+	objects := Render(t, switches["traces"]...)
+	container := deployment(t, objects, "extauthz").Spec.Template.Spec.Containers[0]
+	want := []corev1.EnvVar{{Name: "OTEL_EXPORTER_OTLP_ENDPOINT", Value: "http://collector.observability:4317"}}
+	if !slices.Contains(container.Args, "--tracing") || !slices.Equal(container.Env, want) {
+		t.Errorf("%v, %v", container.Args, container.Env)
+	}
+	var policy networkingv1.NetworkPolicy
+	objects.into(t, "NetworkPolicy", "keygate-extauthz", &policy)
+	if out := egressPorts(policy); !slices.Equal(out, []int32{443, 6443, 53, 53, 4317}) {
+		t.Errorf("out to %v", out)
+	}
+	if plain := deployment(t, Render(t), "extauthz").Spec.Template.Spec.Containers[0]; slices.Contains(plain.Args, "--tracing") || len(plain.Env) > 0 {
+		t.Errorf("there are traces that nobody asked for: %v, %v", plain.Args, plain.Env)
 	}
 }
 

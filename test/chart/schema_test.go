@@ -21,6 +21,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"all namespaces and one":       {"--set=policyNamespaces={*,a}", "/policyNamespaces"},
 		"a digest cut short":           {"--set=image.digest=sha256:abc", "/image/digest"},
 		"a flag that is none":          {"--set=extauthz.extraArgs={pprof}", "/extauthz/extraArgs/0"},
+		"a collector without a port":   {"--set=extauthz.tracing.endpoint=http://a", "/extauthz/tracing/endpoint"},
 		"no timeout":                   {"--set=extauthz.drain.timeoutSeconds=0", "/extauthz/drain/timeoutSeconds"},
 		"TLS to Redis without its CA":  {"--set=redis.address=rediss://h:1", "redis.tls.caSecret"},
 		"a password without a Redis":   {"--set=redis.passwordSecret.name=a", "redis.address"},

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -123,55 +125,112 @@ func stepsies() *policy.Source {
 	}
 }
 
-// TestRun is the life of the program on a real API server, under the identity that
-// it ships with: not ready without a root Secret, then deciding, then drained.
-func TestRun(t *testing.T) {
+// life is the program as it runs on a real API server, under the identity that it
+// ships with.
+type life struct {
+	options options
+	log     *lines
+	// kube is the administrator's.
+	kube   kubernetes.Interface
+	checks authv3.AuthorizationClient
+	// end ends the program and returns what it returned.
+	end func() error
+}
+
+// begin runs the program until it listens.
+func begin(t *testing.T) *life {
+	t.Helper()
 	server := apiserver.Start(t)
-	admin, err := kubernetes.NewForConfig(server.Config)
-	if err != nil {
+	l := &life{log: &lines{}}
+	var err error
+	if l.kube, err = kubernetes.NewForConfig(server.Config); err != nil {
 		t.Fatal(err)
 	}
-	put := func(secret *corev1.Secret, err error) *corev1.Secret {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		secret, err = admin.CoreV1().Secrets(secret.Namespace).Create(t.Context(), secret, metav1.CreateOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return secret
-	}
-	log := &lines{}
-	o, err := parseFlags([]string{
+	if l.options, err = parseFlags([]string{
 		"--listen=unix://" + filepath.Join(t.TempDir(), "keygate.sock"), "--admin-listen=127.0.0.1:0",
 		"--kubeconfig=" + kubeconfig(t, server.Extauthz()), "--drain-delay=0s",
-	}, log)
-	if err != nil {
+	}, l.log); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, o) }()
-	until(t, "listening", func() bool { return log.field("listening", "admin") != "" })
-	url := "http://" + log.field("listening", "admin")
-
-	conn, err := grpc.NewClient(o.listen, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	go func() { ended <- run(ctx, l.options) }()
+	l.end = sync.OnceValue(func() error { stop(); return <-ended })
+	t.Cleanup(func() { _ = l.end() })
+	until(t, "listening", func() bool { return l.log.field("listening", "admin") != "" })
+	conn, err := grpc.NewClient(l.options.listen, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := func() *authv3.CheckResponse {
-		out, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
-			Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
-				Method: "GET", Path: "/me", Host: "api.stepsies.com", Headers: map[string]string{"authorization": "Bearer " + token},
-			}},
-		}})
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	l.checks = authv3.NewAuthorizationClient(conn)
+	return l
+}
+
+// put creates a Secret for as long as the test runs: the API server is shared.
+func (l *life) put(t *testing.T) func(*corev1.Secret, error) {
+	return func(secret *corev1.Secret, err error) {
+		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return out
+		secrets := l.kube.CoreV1().Secrets(secret.Namespace)
+		if _, err := secrets.Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := secrets.Delete(context.WithoutCancel(t.Context()), secret.Name, metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	if out := ask(); out.GetErrorResponse() == nil {
+}
+
+// issue creates the policy, the record of the test's key and the root Secret, without
+// which nothing is read.
+func (l *life) issue(t *testing.T) (*keysecret.Root, *apikey.Record) {
+	t.Helper()
+	secret := keysecret.NewRootSecret(l.options.systemNamespace)
+	root, err := keysecret.ParseRoot(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.put(t)(root.Sealer.EncodePolicy(l.options.keysNamespace, stepsies()))
+	digest, pepper := root.Peppers.Sum([]byte(token))
+	record := &apikey.Record{
+		Digest: digest, Pepper: pepper, Serial: 1, State: apikey.Active, Environment: "live",
+		Owner:  apikey.Ref{Namespace: "acme", Name: "ci", UID: "uid-ci"},
+		Policy: apikey.Ref{Namespace: "platform", Name: "stepsies", UID: "uid-stepsies"},
+	}
+	l.put(t)(root.Sealer.EncodeRecord(l.options.keysNamespace, record))
+	l.put(t)(secret, nil)
+	return root, record
+}
+
+// ask asks about a request with the test's key.
+func (l *life) ask(t *testing.T) *authv3.CheckResponse {
+	t.Helper()
+	out, err := l.checks.Check(t.Context(), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
+			Method: "GET", Path: "/me", Host: "api.stepsies.com", Headers: map[string]string{"authorization": "Bearer " + token},
+		}},
+	}})
+	if err != nil {
+		t.Error(err)
+	}
+	return out
+}
+
+// TestRun is the life of the program: not ready without a root Secret, then deciding,
+// then drained.
+func TestRun(t *testing.T) {
+	l := begin(t)
+	url := "http://" + l.log.field("listening", "admin")
+	if out := l.ask(t); out.GetErrorResponse() == nil {
 		t.Errorf("without a root Secret: %v", out)
 	}
 	if status, _ := get(t, url+"/readyz"); status != http.StatusServiceUnavailable {
@@ -181,31 +240,20 @@ func TestRun(t *testing.T) {
 		t.Errorf("/healthz: %d", status)
 	}
 
-	root, err := keysecret.ParseRoot(put(keysecret.NewRootSecret(o.systemNamespace), nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(root.Sealer.EncodePolicy(o.keysNamespace, stepsies()))
-	digest, pepper := root.Peppers.Sum([]byte(token))
-	record := &apikey.Record{
-		Digest: digest, Pepper: pepper, Serial: 1, State: apikey.Active, Environment: "live",
-		Owner:  apikey.Ref{Namespace: "acme", Name: "ci", UID: "uid-ci"},
-		Policy: apikey.Ref{Namespace: "platform", Name: "stepsies", UID: "uid-stepsies"},
-	}
-	put(root.Sealer.EncodeRecord(o.keysNamespace, record))
-	until(t, "an allow", func() bool { return ask().GetOkResponse() != nil })
+	root, record := l.issue(t)
+	until(t, "an allow", func() bool { return l.ask(t).GetOkResponse() != nil })
 	if status, _ := get(t, url+"/readyz"); status != http.StatusOK {
 		t.Errorf("/readyz: %d", status)
 	}
 	record.State = apikey.Revoked
-	revoked, err := root.Sealer.EncodeRecord(o.keysNamespace, record)
+	revoked, err := root.Sealer.EncodeRecord(l.options.keysNamespace, record)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := admin.CoreV1().Secrets(o.keysNamespace).Update(t.Context(), revoked, metav1.UpdateOptions{}); err != nil {
+	if _, err := l.kube.CoreV1().Secrets(l.options.keysNamespace).Update(t.Context(), revoked, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "a denial", func() bool { return ask().GetDeniedResponse().GetStatus().GetCode() == 401 })
+	until(t, "a denial", func() bool { return l.ask(t).GetDeniedResponse().GetStatus().GetCode() == 401 })
 	_, metrics := get(t, url+"/metrics")
 	if want := `keygate_decisions_total{detail="revoked",policy="platform/stepsies",reason="invalid_key"}`; !strings.Contains(metrics, want) {
 		t.Errorf("no %s in the metrics", want)
@@ -214,15 +262,49 @@ func TestRun(t *testing.T) {
 		t.Errorf("profiles are served unasked: %d", status)
 	}
 
-	stop()
-	if err := <-ended; err != nil {
+	if err := l.end(); err != nil {
 		t.Error(err)
 	}
-	if err := conn.Close(); err != nil {
-		t.Error(err)
-	}
-	if strings.Contains(log.String(), token) {
+	if strings.Contains(l.log.String(), token) {
 		t.Error("the token is in the log")
+	}
+}
+
+// TestFirstCheckWaits: what is asked before the store is synced is answered when it is.
+func TestFirstCheckWaits(t *testing.T) {
+	l := begin(t)
+	first := make(chan *authv3.CheckResponse)
+	go func() { first <- l.ask(t) }()
+	l.issue(t)
+	if out := <-first; out.GetOkResponse() == nil {
+		t.Errorf("got %v", out)
+	}
+}
+
+// TestAwaitSync: the wait ends with the sync, with the program, and by itself.
+func TestAwaitSync(t *testing.T) {
+	synced := new(atomic.Bool)
+	for name, test := range map[string]struct {
+		after func(end context.CancelFunc)
+		want  time.Duration
+	}{
+		"synced": {func(context.CancelFunc) { synced.Store(true) }, time.Second},
+		"ended":  {func(end context.CancelFunc) { end() }, time.Second},
+		"never":  {func(context.CancelFunc) {}, syncWait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				synced.Store(false)
+				ctx, end := context.WithCancel(t.Context())
+				defer end()
+				time.AfterFunc(time.Second, func() { test.after(end) })
+				begin := time.Now()
+				awaitSync(ctx, synced.Load)
+				if took := time.Since(begin).Truncate(time.Second); took != test.want {
+					t.Errorf("it took %s, want %s", took, test.want)
+				}
+			})
+		})
 	}
 }
 

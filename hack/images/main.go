@@ -51,6 +51,7 @@ func run(ctx context.Context, tree, out string) error {
 	}
 	images := map[string]*platformImage{}
 	for _, architecture := range architectures {
+		fmt.Fprintf(os.Stderr, "images: building %s for %s (minutes the first time, then seconds)\n", source.version, architecture)
 		programs, err := build(ctx, tree, architecture, source.version)
 		if err != nil {
 			return err

@@ -22,6 +22,8 @@ func TestSchemaRefuses(t *testing.T) {
 		"a digest cut short":           {"--set=image.digest=sha256:abc", "/image/digest"},
 		"a flag that is none":          {"--set=extauthz.extraArgs={pprof}", "/extauthz/extraArgs/0"},
 		"a collector without a port":   {"--set=extauthz.tracing.endpoint=http://a", "/extauthz/tracing/endpoint"},
+		"nobody who answers":           {"--set=extauthz.replicas=0", "/extauthz/replicas"},
+		"more at least than at most":   {"--set=extauthz.autoscaling.enabled=true,extauthz.autoscaling.minReplicas=20", "maxReplicas"},
 		"no timeout":                   {"--set=extauthz.drain.timeoutSeconds=0", "/extauthz/drain/timeoutSeconds"},
 		"TLS to Redis without its CA":  {"--set=redis.address=rediss://h:1", "redis.tls.caSecret"},
 		"a password without a Redis":   {"--set=redis.passwordSecret.name=a", "redis.address"},

@@ -15,6 +15,7 @@ package kind
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -210,8 +211,8 @@ func (w *world) unready(t *testing.T, namespace, selector string) string {
 // forwarded is what kubectl says of a port that it forwards.
 var forwarded = regexp.MustCompile(`Forwarding from (127\.0\.0\.1:\d+) `)
 
-// way is the way in through port 443 of a Deployment's Service, once there is one. Its
-// certificate's authority is in the file ca.
+// way is the way in through port 443 of a Deployment's Service, once there is one that
+// leads to the upstream. Its certificate's authority is in the file ca.
 func (w *world) way(t *testing.T, namespace, selector, ca string) *rig.Way {
 	t.Helper()
 	name := ""
@@ -237,5 +238,16 @@ func (w *world) way(t *testing.T, namespace, selector, ca string) *rig.Way {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The node's proxy learns some moments later of a pod that is ready.
+	rig.Eventually(t, func() string {
+		a, err := way.Do(rig.Call{Host: conformance.Stepsies.Host, Path: "/v1/stepsies", Token: w.tokens["read"]})
+		if err != nil {
+			return err.Error()
+		}
+		if a.Status != http.StatusOK {
+			return "the upstream is not reached: " + a.String()
+		}
+		return ""
+	})
 	return way
 }

@@ -61,7 +61,8 @@ func (p *place) install(ctx context.Context) error {
 		"--kubeconfig", p.kubeconfig, "--namespace", system, "--wait", "--timeout=5m",
 		"--set=image.repository="+repository, "--set-string=image.tag="+tag,
 		// Pods that end answer on for a while: in ten rolls there are many, on one small node.
-		"--set=extauthz.resources.requests.cpu=20m", "--set=extauthz.resources.requests.memory=64Mi",
+		// With less CPU they would come and go faster than two cores can start them.
+		"--set=extauthz.resources.requests.cpu=50m", "--set=extauthz.resources.requests.memory=64Mi",
 		`--set-json=policyNamespaces=["keygate-system","platform"]`,
 		`--set-json=tls.clients=[{"namespace":"gateway","name":"keygate-client-tls"},{"namespace":"platform","name":"keygate-client-tls"}]`)
 }

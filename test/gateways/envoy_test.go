@@ -236,7 +236,7 @@ func (p *plain) accessLog(t *testing.T) {
 func (p *plain) renewed(t *testing.T) {
 	const name = "envoy-renewed"
 	fresh := p.authority.Issue(t, name)
-	if strings.Contains(p.admin(t, "/certs"), name) {
+	if strings.Contains(p.Page(t, "/certs"), name) {
 		t.Fatal("Envoy has the new certificate already")
 	}
 	for _, file := range []string{"tls.key", "tls.crt"} {
@@ -245,7 +245,7 @@ func (p *plain) renewed(t *testing.T) {
 		}
 	}
 	rig.Eventually(t, func() string {
-		if certs := p.admin(t, "/certs"); !strings.Contains(certs, name) {
+		if certs := p.Page(t, "/certs"); !strings.Contains(certs, name) {
 			return fmt.Sprintf("Envoy has no certificate for %s: %s", name, certs)
 		}
 		return ""
@@ -253,21 +253,6 @@ func (p *plain) renewed(t *testing.T) {
 	if a := p.do(t, "/v1/stepsies", "", nil); a.Status != http.StatusUnauthorized {
 		t.Errorf("got %s", a)
 	}
-}
-
-// admin gets a page of Envoy's admin interface.
-func (p *plain) admin(t *testing.T, path string) string {
-	t.Helper()
-	resp, err := http.Get(p.Admin + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
 }
 
 // outage: no answer is an error, in the form of Keygate's own, and no permission.
@@ -294,7 +279,7 @@ func TestPlainEnvoyStranger(t *testing.T) {
 	if a := p.do(t, "/v1/stepsies", "", nil); a.Status != http.StatusServiceUnavailable {
 		t.Errorf("an extauthz of another name is asked: %s", a)
 	}
-	if stats := p.admin(t, "/stats?filter=cluster.extauthz.ssl.fail_verify_san"); !strings.Contains(stats, "fail_verify_san: ") || strings.Contains(stats, "san: 0") {
+	if stats := p.Page(t, "/stats?filter=cluster.extauthz.ssl.fail_verify_san"); !strings.Contains(stats, "fail_verify_san: ") || strings.Contains(stats, "san: 0") {
 		t.Errorf("it is not its name that it is refused for: %s", stats)
 	}
 }

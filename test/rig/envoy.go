@@ -63,9 +63,7 @@ func (e *Envoy) Listener(tb testing.TB, name string) string {
 			} `json:"local_address"`
 		} `json:"listener_statuses"`
 	}
-	if _, body, err := fetch(e.Admin + "/listeners?format=json"); err != nil {
-		tb.Fatal(err)
-	} else if err := json.Unmarshal(body, &listeners); err != nil {
+	if err := json.Unmarshal([]byte(e.Page(tb, "/listeners?format=json")), &listeners); err != nil {
 		tb.Fatal(err)
 	}
 	for _, l := range listeners.Statuses {
@@ -75,6 +73,16 @@ func (e *Envoy) Listener(tb testing.TB, name string) string {
 	}
 	tb.Fatalf("Envoy has no listener %s", name)
 	return ""
+}
+
+// Page is a page of its admin interface, such as "/certs".
+func (e *Envoy) Page(tb testing.TB, path string) string {
+	tb.Helper()
+	status, body, err := fetch(e.Admin + path)
+	if err != nil || status != http.StatusOK {
+		tb.Fatalf("%s: %d %v", path, status, err)
+	}
+	return string(body)
 }
 
 // fetch gets a page.

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"keygate.dev/keygate/test/chart"
@@ -84,12 +86,12 @@ func (s *stack) live(t *testing.T, ns string) {
 	t.Helper()
 	host := newHost()
 	s.policy(t, ns, "plain", plainPolicy(host))
-	for _, name := range []string{"kept", "collected"} {
-		token := s.key(t, ns, name, "policyRef: {name: plain}")
-		for range 2 {
-			s.do(t, call{host: host, path: "/any", token: token}).echo(t)
-		}
+	since := time.Now()
+	kept, collected := s.key(t, ns, "kept", "policyRef: {name: plain}"), s.key(t, ns, "collected", "policyRef: {name: plain}")
+	for _, token := range []string{kept, collected, kept} { // memory has room for one of them
+		s.becomes(t, call{host: host, path: "/any", token: token}, http.StatusOK)
 	}
+	s.isUsed(t, ns, "kept", since)
 	s.rotates(t, ns, "kept", 2, `,"overlap":"0s"`)
 	s.patch(t, ns, "collected", `{"metadata":{"annotations":{"keygate.dev/collected":"`+s.issued(t, ns, "collected")[0].ID+`"}}}`)
 	s.wait(t, s.keys(ns), "collected", "Delivered", "True", "HandedOver")
@@ -134,6 +136,7 @@ func (s *stack) recover(t *testing.T) {
 		}
 	}
 	// A record that loses its APIKey while nobody looks.
+	orphan := s.record(t, ns, "orphan")
 	s.patch(t, ns, "orphan", `{"metadata":{"finalizers":null}}`)
 	s.kubectl(t, "delete", "apikey", "--namespace="+ns, "orphan")
 	// An API server that does not stream lists.
@@ -142,6 +145,12 @@ func (s *stack) recover(t *testing.T) {
 	s.restart(t, "extauthz")
 	s.patch(t, ns, "kept", `{"spec":{"state":"Suspended"}}`)
 	s.becomes(t, at, http.StatusUnauthorized)
+	eventually(t, func() string {
+		if _, err := secrets.Get(t.Context(), orphan.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return fmt.Sprintf("the record of an APIKey that is gone: %v", err)
+		}
+		return ""
+	})
 }
 
 // certify makes the chart's certificates as the Job does, and renews them as the Job and

@@ -85,8 +85,6 @@ type Writer struct {
 	resting list
 	// failures, one after another.
 	failures int
-	// life ends FlushTimeout after the context of Run; ending, with it.
-	life, ending context.Context
 }
 
 // NewWriter makes a Writer. The error is that of metrics which are registered
@@ -102,15 +100,14 @@ func NewWriter(o WriterOptions) (*Writer, error) {
 // Run writes until ctx ends, and then what is left, for as long as it may. A Writer
 // runs once.
 func (w *Writer) Run(ctx context.Context) error {
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	life, end := context.WithCancel(context.WithoutCancel(ctx)) // FlushTimeout longer than ctx
 	defer end()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.FlushTimeout, end) })()
-	w.life, w.ending = life, ctx
-	for w.await() {
-		if err := w.Turns.Take(life, w.write); err != nil {
+	for w.await(ctx, life) {
+		if err := w.Turns.Take(life, func(turn context.Context) { w.write(ctx, turn) }); err != nil {
 			return err
 		}
-		w.sleep(max(betweenTurns, w.backoff()))
+		w.sleep(ctx, life, max(betweenTurns, w.backoff()))
 	}
 	if left := w.Collector.pending.Load(); left > 0 {
 		w.Log.Warn("the last use of some APIKeys was not written", "apikeys", left)
@@ -119,14 +116,14 @@ func (w *Writer) Run(ctx context.Context) error {
 }
 
 // await waits until there is something to write, and reports whether there is before
-// the end.
-func (w *Writer) await() bool {
-	for w.life.Err() == nil {
-		w.rouse()
+// life ends, or at all once ctx has ended.
+func (w *Writer) await(ctx, life context.Context) bool {
+	for life.Err() == nil {
+		w.rouse(ctx)
 		if !w.Collector.queue.empty() {
 			return true
 		}
-		if w.ending.Err() != nil {
+		if ctx.Err() != nil {
 			return false
 		}
 		var rested <-chan time.Time
@@ -136,36 +133,36 @@ func (w *Writer) await() bool {
 		select {
 		case <-w.Collector.queue.filled:
 		case <-rested:
-		case <-w.ending.Done():
+		case <-ctx.Done():
 		}
 	}
 	return false
 }
 
-// rouse ends the rests that are over; at the end, all.
-func (w *Writer) rouse() {
+// rouse ends the rests that are over; once ctx has ended, all.
+func (w *Writer) rouse(ctx context.Context) {
 	now := time.Now()
-	for w.resting.head != nil && (w.ending.Err() != nil || !now.Before(w.resting.head.until)) {
+	for w.resting.head != nil && (ctx.Err() != nil || !now.Before(w.resting.head.until)) {
 		w.Collector.rouse(w.resting.pop(), now)
 	}
 }
 
-// write writes what is pending until its turn or ctx ends, nothing is left, or the
-// API server fails.
-func (w *Writer) write(ctx context.Context) {
+// write writes what is pending until its time is up or turn ends, nothing is left, or
+// the API server fails. Once ctx has ended, no key rests.
+func (w *Writer) write(ctx, turn context.Context) {
 	end := time.Now().Add(w.turn)
-	if !w.sleepIn(ctx, quiet) {
+	if !w.sleepIn(turn, quiet) {
 		return
 	}
 	for time.Now().Before(end) {
-		if w.rouse(); !w.awaitPace(ctx) {
+		if w.rouse(ctx); !w.awaitPace(turn) {
 			return
 		}
 		k, change := w.Collector.take()
 		if k == nil {
 			return
 		}
-		w.put(ctx, k, change)
+		w.put(turn, k, change)
 		k.until = time.Now().Add(w.Interval)
 		w.resting.push(k)
 		if w.backoff() > 0 {
@@ -262,12 +259,12 @@ func (w *Writer) sleepIn(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// sleep waits between turns; what is left at the end waits for nothing but that.
-func (w *Writer) sleep(d time.Duration) {
+// sleep waits between turns; once ctx has ended, only for what is left.
+func (w *Writer) sleep(ctx, life context.Context, d time.Duration) {
 	switch {
-	case w.ending.Err() == nil:
-		w.sleepIn(w.ending, d)
+	case ctx.Err() == nil:
+		w.sleepIn(ctx, d)
 	case w.Collector.pending.Load() > 0:
-		w.sleepIn(w.life, d)
+		w.sleepIn(life, d)
 	}
 }

@@ -127,5 +127,8 @@ func (c *Controller) prepare(ctx context.Context) (manager.Manager, error) {
 		return nil, fmt.Errorf("index the cache: %w", err)
 	}
 	c.metrics.reset()
+	if err := m.Add(&turnLease{client: live, namespace: o.SystemNamespace, every: o.turnsEvery, log: o.Log}); err != nil {
+		return nil, fmt.Errorf("set up the Lease of extauthz: %w", err)
+	}
 	return m, addControllers(m, o, root, c.metrics)
 }

@@ -67,11 +67,12 @@ type Options struct {
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 
-	// recoverAfter, lease and fenceWithin, 0 for the defaults, and wrap, nil for none,
-	// are for tests.
+	// recoverAfter, lease, fenceWithin and turnsEvery, 0 for the defaults, and wrap, nil
+	// for none, are for tests.
 	recoverAfter time.Duration
 	lease        time.Duration
 	fenceWithin  time.Duration
+	turnsEvery   time.Duration
 	wrap         func(client.Client) client.Client
 }
 
@@ -121,6 +122,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.fenceWithin == 0 {
 		o.fenceWithin = defaultFenceWithin
+	}
+	if o.turnsEvery == 0 {
+		o.turnsEvery = defaultTurnsEvery
 	}
 	if o.wrap == nil {
 		o.wrap = func(c client.Client) client.Client { return c }

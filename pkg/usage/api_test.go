@@ -186,7 +186,7 @@ func TestHolderIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	leases := client.CoordinationV1().Leases("keygate-system")
-	lease, err := leases.Get(t.Context(), leaseName, metav1.GetOptions{})
+	lease, err := leases.Get(t.Context(), LeaseName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestHolderIsKilled(t *testing.T) {
 		t.Error("it was not written")
 	}
 	c.eventually(patience, func() string {
-		lease, err := leases.Get(t.Context(), leaseName, metav1.GetOptions{})
+		lease, err := leases.Get(t.Context(), LeaseName, metav1.GetOptions{})
 		if err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity != "" {
 			return fmt.Sprintf("the turn is not given up: %v, %v", lease, err)
 		}
@@ -239,7 +239,7 @@ func TestTurnIsTaken(t *testing.T) {
 	var lost time.Duration
 	if err := turns.Take(t.Context(), func(ctx context.Context) {
 		err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-			lease, err := leases.Get(t.Context(), leaseName, metav1.GetOptions{})
+			lease, err := leases.Get(t.Context(), LeaseName, metav1.GetOptions{})
 			if err != nil {
 				return err
 			}
@@ -260,19 +260,19 @@ func TestTurnIsTaken(t *testing.T) {
 	if lost > 5*time.Second {
 		t.Errorf("the turn was lost after %s", lost)
 	}
-	if lease, err := leases.Get(t.Context(), leaseName, metav1.GetOptions{}); err != nil || *lease.Spec.HolderIdentity != "other" {
+	if lease, err := leases.Get(t.Context(), LeaseName, metav1.GetOptions{}); err != nil || *lease.Spec.HolderIdentity != "other" {
 		t.Errorf("the other's turn was given up: %v, %v", lease, err)
 	}
 }
 
-// TestNoLease: that it was not applied is told, once, with what to do.
+// TestNoLease: that it is not there is told, once, with who makes it.
 func TestNoLease(t *testing.T) {
 	c := newCluster(t, apiserver.StartOwn(t))
 	admin, err := kubernetes.NewForConfig(c.server.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := admin.CoordinationV1().Leases("keygate-system").Delete(t.Context(), leaseName, metav1.DeleteOptions{}); err != nil {
+	if err := admin.CoordinationV1().Leases("keygate-system").Delete(t.Context(), LeaseName, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	client, err := kubernetes.NewForConfig(c.server.Extauthz())
@@ -288,7 +288,7 @@ func TestNoLease(t *testing.T) {
 		t.Error(err)
 	}
 	text := log.all.String()
-	if strings.Count(text, "\n") != 1 || !strings.Contains(text, "config/rbac/extauthz.yaml") {
+	if strings.Count(text, "\n") != 1 || !strings.Contains(text, "the controller makes it") {
 		t.Errorf("told: %s", text)
 	}
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -48,6 +50,10 @@ func newCluster(tb testing.TB, server *apiserver.Server) *cluster {
 	}
 	admin, err := client.NewWithWatch(server.Config, client.Options{Scheme: scheme})
 	if err != nil {
+		tb.Fatal(err)
+	}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "keygate-system", Name: LeaseName}} // the controller's work
+	if err := admin.Create(tb.Context(), lease); err != nil && !apierrors.IsAlreadyExists(err) {
 		tb.Fatal(err)
 	}
 	return &cluster{tb, server, admin, server.Namespace("usage", nil)}

@@ -14,8 +14,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// leaseName is the Lease of config/rbac that replicas take turns by.
-const leaseName = "keygate-extauthz-usage"
+// LeaseName is the Lease of the system namespace that replicas take turns by. The
+// controller makes it.
+const LeaseName = "keygate-extauthz-usage"
 
 // Times of the Lease: of a replica that was killed in its turn, the others are rid
 // after leaseDuration; a turn that was given up is seen within 2.2 retryPeriods.
@@ -27,7 +28,7 @@ const (
 	releaseLimit = time.Second
 )
 
-// Lease lets the replicas of a cluster take turns, by the Lease that ships.
+// Lease lets the replicas of a cluster take turns, by the Lease that the controller makes.
 type Lease struct {
 	lock *tellingLock
 	// duration, deadline and retry are the constants above, or a test's.
@@ -38,7 +39,7 @@ type Lease struct {
 func NewLease(client kubernetes.Interface, namespace, identity string, log *slog.Logger) *Lease {
 	return &Lease{
 		lock: &tellingLock{log: log, Interface: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: namespace, Name: leaseName},
+			LeaseMeta:  metav1.ObjectMeta{Namespace: namespace, Name: LeaseName},
 			Client:     client.CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 		}},
@@ -69,7 +70,7 @@ func (l *Lease) Take(ctx context.Context, f func(context.Context)) error {
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("take turns by the Lease %s: %w", leaseName, err)
+		return fmt.Errorf("take turns by the Lease %s: %w", LeaseName, err)
 	}
 	go func() { defer close(ended); elector.Run(turn) }()
 	select {

@@ -12,7 +12,7 @@ import (
 
 var (
 	// errNoLease is returned where the Lease does not exist: extauthz may make none.
-	errNoLease = errors.New("there is no Lease " + leaseName + " in the system namespace: apply config/rbac/extauthz.yaml")
+	errNoLease = errors.New("there is no Lease " + LeaseName + " in the system namespace: the controller makes it when it runs")
 	// errNotOurs is returned where a turn is to be given up that another replica has.
 	errNotOurs = errors.New("the turn is another replica's")
 )

@@ -27,7 +27,7 @@ type TLSFiles struct {
 
 // Credentials are the transport credentials for the server. The error is that of
 // files that can't be used now; later ones are logged, and the last good files
-// stay in use. Where there is TLS, registerer gets the end of the certificate.
+// stay in use. Where there is TLS, registerer gets both ends of the certificate.
 func (f TLSFiles) Credentials(log *slog.Logger, registerer prometheus.Registerer) (credentials.TransportCredentials, error) {
 	if f == (TLSFiles{}) {
 		return insecure.NewCredentials(), nil
@@ -39,8 +39,10 @@ func (f TLSFiles) Credentials(log *slog.Logger, registerer prometheus.Registerer
 	if err := r.reload(); err != nil {
 		return nil, err
 	}
-	if err := registerer.Register(r.expiration()); err != nil {
-		return nil, fmt.Errorf("register metrics: %w", err)
+	for _, end := range r.validity() {
+		if err := registerer.Register(end); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
 	}
 	return credentials.NewTLS(&tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -69,13 +71,19 @@ func (r *reloader) config() *tls.Config {
 	return r.current
 }
 
-// expiration tells, at each scrape, of the certificate that the next connection is
-// shown: that of files which nobody renews is seen to near its end.
-func (r *reloader) expiration() prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "keygate_tls_certificate_expiration_timestamp_seconds",
-		Help: "When the certificate that is shown to Envoy expires, in seconds since the Unix epoch.",
-	}, func() float64 { return float64(r.config().Certificates[0].Leaf.NotAfter.Unix()) })
+// validity tells, at each scrape, both ends of the certificate that the next connection
+// is shown: one that nobody renews is seen to near the second, however long it lasts.
+func (r *reloader) validity() []prometheus.Collector {
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "keygate_tls_certificate_not_before_timestamp_seconds",
+			Help: "When the certificate that is shown to Envoy begins to be valid, in seconds since the Unix epoch.",
+		}, func() float64 { return float64(r.config().Certificates[0].Leaf.NotBefore.Unix()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "keygate_tls_certificate_expiration_timestamp_seconds",
+			Help: "When the certificate that is shown to Envoy expires, in seconds since the Unix epoch.",
+		}, func() float64 { return float64(r.config().Certificates[0].Leaf.NotAfter.Unix()) }),
+	}
 }
 
 // reload makes the configuration anew if a file has changed.

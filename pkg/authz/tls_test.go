@@ -21,6 +21,7 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -212,42 +213,48 @@ func TestMutualTLSFollowsItsFiles(t *testing.T) {
 	}
 }
 
-// TestCertificateExpiration: what is told at a scrape is of the files as they are then,
+// TestCertificateValidity: what is told at a scrape is of the files as they are then,
 // and of the last good ones where they are none.
-func TestCertificateExpiration(t *testing.T) {
+func TestCertificateValidity(t *testing.T) {
 	files := filesIn(t.TempDir())
 	a := newAuthority(t, "a")
 	write(t, files.ClientCA, a.pem)
 	registry := newTestRegistry()
-	expect := func(want float64) {
+	expect := func(want [2]float64) {
 		t.Helper()
 		families, err := registry.Gather()
-		if err != nil || len(families) != 1 || families[0].GetName() != "keygate_tls_certificate_expiration_timestamp_seconds" {
-			t.Fatalf("got %v, %v", families, err)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if got := families[0].GetMetric()[0].GetGauge().GetValue(); got != want {
-			t.Errorf("the certificate expires at %.0f, want %.0f", got, want)
+		told := map[string]float64{}
+		for _, family := range families {
+			told[family.GetName()] = family.GetMetric()[0].GetGauge().GetValue()
+		}
+		if diff := cmp.Diff(map[string]float64{
+			"keygate_tls_certificate_not_before_timestamp_seconds": want[0], "keygate_tls_certificate_expiration_timestamp_seconds": want[1],
+		}, told); diff != "" {
+			t.Errorf("want (-), told (+):\n%s", diff)
 		}
 	}
 	a.issue(t, "first", files)
-	first := notAfter(t, files)
+	first := validity(t, files)
 	if _, err := files.Credentials(discard(), registry); err != nil {
 		t.Fatal(err)
 	}
 	expect(first)
 	a.life += 24 * time.Hour
 	a.issue(t, "second", files)
-	if notAfter(t, files) <= first {
+	last := validity(t, files)
+	if last[1] <= first[1] {
 		t.Fatal("the renewed certificate does not last longer")
 	}
-	expect(notAfter(t, files))
-	last := notAfter(t, files)
+	expect(last)
 	write(t, files.Cert, []byte("no certificate"))
 	expect(last)
 }
 
-// TestNoCertificateExpiration: without TLS there is nothing to expire.
-func TestNoCertificateExpiration(t *testing.T) {
+// TestNoCertificateValidity: without TLS there is nothing to expire.
+func TestNoCertificateValidity(t *testing.T) {
 	registry := newTestRegistry()
 	if _, err := (TLSFiles{}).Credentials(discard(), registry); err != nil {
 		t.Fatal(err)
@@ -257,14 +264,15 @@ func TestNoCertificateExpiration(t *testing.T) {
 	}
 }
 
-// notAfter is when the certificate in files ends, in seconds since the Unix epoch.
-func notAfter(tb testing.TB, files TLSFiles) float64 {
+// validity is when the certificate in files begins and ends, in seconds since the Unix
+// epoch.
+func validity(tb testing.TB, files TLSFiles) [2]float64 {
 	tb.Helper()
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return float64(pair.Leaf.NotAfter.Unix())
+	return [2]float64{float64(pair.Leaf.NotBefore.Unix()), float64(pair.Leaf.NotAfter.Unix())}
 }
 
 func TestTLSWithoutClientCA(t *testing.T) {

@@ -64,7 +64,7 @@ func (p *place) install(ctx context.Context) error {
 		// With less CPU they would come and go faster than two cores can start them.
 		"--set=extauthz.resources.requests.cpu=50m", "--set=extauthz.resources.requests.memory=64Mi",
 		`--set-json=policyNamespaces=["keygate-system","platform"]`,
-		`--set-json=tls.clients=[{"namespace":"gateway","name":"keygate-client-tls"},{"namespace":"platform","name":"keygate-client-tls"}]`)
+		"--set=tls.clients.gateway=keygate-client-tls", "--set=tls.clients.platform=keygate-client-tls")
 }
 
 // cutTag cuts an image's name before its tag, which a registry's port is not.

@@ -45,6 +45,19 @@ func TestAccepted(t *testing.T) {
 	})
 }
 
+// TestUsersOfTheCluster: who lets the cluster choose users and groups gets pods that name
+// none, and that still may not run as root.
+func TestUsersOfTheCluster(t *testing.T) {
+	for _, object := range Render(t, "--set=podSecurityContext.runAsUser=null,podSecurityContext.runAsGroup=null,podSecurityContext.fsGroup=null") {
+		for _, pod := range pods(t, object) {
+			security := pod.Spec.SecurityContext
+			if security.RunAsUser != nil || security.RunAsGroup != nil || security.FSGroup != nil || !*security.RunAsNonRoot {
+				t.Errorf("%s: %+v", id(object), security)
+			}
+		}
+	}
+}
+
 // TestPods: what every pod has beyond what the standard asks for.
 func TestPods(t *testing.T) {
 	for _, object := range Render(t, everything...) {

@@ -58,7 +58,7 @@ func TestCertificates(t *testing.T) {
 	c, program := newClient(t, server.Config), certsProgram(t)
 	system, edge := server.Namespace("chart", nil), server.Namespace("edge", nil)
 	render := func(args ...string) Objects {
-		return Render(t, append(args, "--namespace="+system, "--set-json=tls.clients=[{\"namespace\":\""+edge+"\",\"name\":\"keygate\"}]")...)
+		return Render(t, append(args, "--namespace="+system, "--set=tls.clients."+edge+"=keygate")...)
 	}
 	objects := render()
 	for _, object := range objects {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -165,7 +166,7 @@ func TestInstall(t *testing.T) {
 		t.Error("the CRD was not upgraded")
 	}
 	r.isKept(t)
-	r.survivesSwitches(t)
+	r.isScaled(t)
 
 	r.helm(t, "uninstall", "keygate")
 	if r.there(t, &d, systemNamespace, "keygate-extauthz") || r.there(t, &corev1.ServiceAccount{}, systemNamespace, "keygate-controller") {
@@ -187,13 +188,39 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-// survivesSwitches turns on what a live release can't take as it stands in the manifest.
-func (r *release) survivesSwitches(t *testing.T) {
+// isScaled turns autoscaling on in a release of five replicas. They stay until the
+// autoscaler acts; from then on no upgrade and no rollback says anything of replicas.
+func (r *release) isScaled(t *testing.T) {
 	t.Helper()
-	r.helm(t, "upgrade", "keygate", Path(t), "--set=extauthz.autoscaling.enabled=true")
-	var d appsv1.Deployment
-	if !r.there(t, &d, systemNamespace, "keygate-extauthz") || *d.Spec.Replicas != 5 {
-		t.Errorf("with an autoscaler that has not looked yet there are %d replicas, of 5", *d.Spec.Replicas)
+	has := func(want int32, when string) *appsv1.Deployment {
+		t.Helper()
+		d := &appsv1.Deployment{}
+		if !r.there(t, d, systemNamespace, "keygate-extauthz") || *d.Spec.Replicas != want {
+			t.Errorf("%s there are %d replicas, not %d", when, *d.Spec.Replicas, want)
+		}
+		return d
+	}
+	scale := func(replicas int32) {
+		t.Helper()
+		to := &autoscalingv1.Scale{Spec: autoscalingv1.ScaleSpec{Replicas: replicas}}
+		d := has(replicas-1, "before the autoscaler acts")
+		if err := r.client.SubResource("scale").Update(t.Context(), d, client.WithSubResourceBody(to), client.FieldOwner("kube-controller-manager")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const on = "--set=extauthz.autoscaling.enabled=true"
+	r.helm(t, "upgrade", "keygate", Path(t), on)
+	scale(6)
+	r.helm(t, "upgrade", "keygate", Path(t), on, "--set=extauthz.podLabels.a=b")
+	has(6, "after an upgrade")
+	scale(7)
+	r.helm(t, "upgrade", "keygate", Path(t), on, "--set=extauthz.podLabels.a=c")
+	scale(8)
+	if _, err := Helm(t, "rollback", "keygate", "--kubeconfig="+r.kubeconfig, "--namespace="+systemNamespace, "--no-hooks"); err != nil {
+		t.Fatal(err)
+	}
+	if d := has(8, "after a rollback"); d.Spec.Template.Labels["a"] != "b" {
+		t.Errorf("after a rollback the pods have %v", d.Spec.Template.Labels)
 	}
 }
 

@@ -125,7 +125,7 @@ func TestSetupAccountIsTemporary(t *testing.T) {
 // TestClientsElsewhere: in a namespace of a further client, the accounts get its one
 // Secret and no more.
 func TestClientsElsewhere(t *testing.T) {
-	objects := Render(t, "--set-json=tls.clients=[{\"namespace\":\"edge\",\"name\":\"keygate\"}]")
+	objects := Render(t, "--set=tls.clients.edge=keygate,tls.clients.gone=null")
 	for _, object := range objects {
 		if object.GetNamespace() != "edge" || object.GetKind() != "Role" {
 			continue

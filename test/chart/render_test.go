@@ -19,7 +19,7 @@ import (
 var everything = []string{
 	"--set=extauthz.autoscaling.enabled=true", "--set=extauthz.policy=platform/a", "--set=extauthz.service.trafficDistribution=PreferSameZone",
 	"--set=extauthz.priorityClassName=system-cluster-critical", "--set=controller.podLabels.a=b", "--set=extauthz.podAnnotations.a=b",
-	"--set=extauthz.extraArgs={--pprof}", "--set=controller.extraArgs={--pprof}", "--set=extauthz.nodeSelector.a=b",
+	"--set=jobs.podLabels.a=b,jobs.podAnnotations.a=b,jobs.nodeSelector.a=b", "--set=extauthz.extraArgs={--pprof}", "--set=controller.extraArgs={--pprof}", "--set=extauthz.nodeSelector.a=b",
 	"--set-json=extauthz.tolerations=[{\"key\":\"a\",\"operator\":\"Exists\"}]", "--set=extauthz.spread.zones=DoNotSchedule",
 	"--set-json=extauthz.affinity={\"nodeAffinity\":{\"preferredDuringSchedulingIgnoredDuringExecution\":[{\"weight\":1,\"preference\":{\"matchExpressions\":[{\"key\":\"a\",\"operator\":\"Exists\"}]}}]}}",
 	"--set=redis.address=rediss://redis.test:6380/1", "--set=redis.passwordSecret.name=redis", "--set=redis.tls.caSecret=redis-ca", "--set=redis.tls.clientSecret=redis-client",
@@ -35,13 +35,14 @@ var switches = map[string][]string{
 	"no TLS":               {"--set=tls.provider=None"},
 	"own certificates":     {"--set=tls.provider=Existing", "--set=tls.existing.serverSecret=a", "--set=tls.existing.clientSecret=b"},
 	"cert-manager":         {"--set=tls.provider=CertManager"},
-	"another issuer":       {"--set=tls.provider=CertManager", "--set=tls.certManager.issuerRef.kind=ClusterIssuer", "--set=tls.certManager.issuerRef.name=a", "--set-json=tls.clients=[{\"namespace\":\"default\",\"name\":\"keygate\"}]"},
-	"a client elsewhere":   {"--set-json=tls.clients=[{\"namespace\":\"default\",\"name\":\"keygate\"}]"},
+	"another issuer":       {"--set=tls.provider=CertManager", "--set=tls.certManager.issuerRef.kind=ClusterIssuer", "--set=tls.certManager.issuerRef.name=a", "--set=tls.clients.default=keygate"},
+	"a client elsewhere":   {"--set=tls.clients.default=keygate"},
 	"no CRDs":              {"--set=crds.install=false"},
 	"CRDs that go":         {"--set=crds.keep=false"},
 	"no keys namespace":    {"--set=keysNamespace.create=false"},
 	"no network policies":  {"--set=networkPolicy.enabled=false"},
 	"no disruption budget": {"--set=extauthz.podDisruptionBudget.enabled=false"},
+	"the cluster's users":  {"--set=podSecurityContext.runAsUser=null,podSecurityContext.runAsGroup=null,podSecurityContext.fsGroup=1000680000"},
 	"no spread":            {"--set=extauthz.spread.zones=Ignore,extauthz.spread.nodes=Ignore"},
 	"no time to sleep":     {"--set=extauthz.drain.preStopSeconds=0"},
 	"a digest":             {"--set=image.digest=sha256:" + strings.Repeat("a", 64)},
@@ -202,24 +203,24 @@ func TestNamespacesAreTold(t *testing.T) {
 }
 
 // TestNetworkPolicies: each component has one that lets in what it serves, and out
-// to what it needs.
+// to what it needs, by number: to OVN-Kubernetes a port's name is every port.
 func TestNetworkPolicies(t *testing.T) {
 	objects := Render(t, switches["a cluster of Redis"]...)
 	for component, want := range map[string]struct {
 		in  string
 		out []int32
 	}{
-		"controller": {"metrics", []int32{443, 6443}}, "certs": {"", []int32{443, 6443}},
-		"extauthz": {"grpc metrics", []int32{443, 6443, 53, 53, 1, 2, 6379}}, "selftest": {"", []int32{443, 6443, 53, 53, 0}},
+		"controller": {"[9003]", []int32{443, 6443}}, "certs": {"[]", []int32{443, 6443}},
+		"extauthz": {"[9001 9002]", []int32{443, 6443, 53, 53, 5353, 5353, 1, 2, 6379}}, "selftest": {"[]", []int32{443, 6443, 53, 53, 5353, 5353, 9001}},
 	} {
 		var policy networkingv1.NetworkPolicy
 		objects.into(t, "NetworkPolicy", "keygate-"+component, &policy)
-		var in []string
+		var in []int32
 		for _, rule := range policy.Spec.Ingress {
-			in = append(in, rule.Ports[0].Port.StrVal)
+			in = append(in, rule.Ports[0].Port.IntVal)
 		}
 		out := egressPorts(policy)
-		if strings.Join(in, " ") != want.in || !slices.Equal(out, want.out) || len(policy.Spec.PolicyTypes) != 2 {
+		if fmt.Sprint(in) != want.in || !slices.Equal(out, want.out) || len(policy.Spec.PolicyTypes) != 2 {
 			t.Errorf("%s: in %v, out %v, %v", component, in, out, policy.Spec.PolicyTypes)
 		}
 		if policy.Spec.PodSelector.MatchLabels["app.kubernetes.io/component"] != component {
@@ -278,7 +279,7 @@ func TestTracing(t *testing.T) {
 	}
 	var policy networkingv1.NetworkPolicy
 	objects.into(t, "NetworkPolicy", "keygate-extauthz", &policy)
-	if out := egressPorts(policy); !slices.Equal(out, []int32{443, 6443, 53, 53, 4317}) {
+	if out := egressPorts(policy); !slices.Equal(out, []int32{443, 6443, 53, 53, 5353, 5353, 4317}) {
 		t.Errorf("out to %v", out)
 	}
 	if plain := deployment(t, Render(t), "extauthz").Spec.Template.Spec.Containers[0]; slices.Contains(plain.Args, "--tracing") || len(plain.Env) > 0 {

@@ -17,7 +17,9 @@ func TestSchemaRefuses(t *testing.T) {
 		"a provider that is none":      {"--set=tls.provider=builtin", "/tls/provider"},
 		"a number as text":             {"--set-string=extauthz.replicas=3", "/extauthz/replicas"},
 		"a switch as text":             {"--set-string=crds.keep=true", "/crds/keep"},
-		"half a client":                {"--set-json=tls.clients=[{\"name\":\"a\"}]", "/tls/clients/0"},
+		"a client that is no Secret":   {"--set=tls.clients.a=B", "/tls/clients/a"},
+		"a budget for all replicas":    {"--set=extauthz.podDisruptionBudget.maxUnavailable=3", "maxUnavailable"},
+		"pods of root":                 {"--set=podSecurityContext.runAsUser=0", "/podSecurityContext/runAsUser"},
 		"all namespaces and one":       {"--set=policyNamespaces={*,a}", "/policyNamespaces"},
 		"a digest cut short":           {"--set=image.digest=sha256:abc", "/image/digest"},
 		"a flag that is none":          {"--set=extauthz.extraArgs={pprof}", "/extauthz/extraArgs/0"},
@@ -38,7 +40,7 @@ func TestSchemaRefuses(t *testing.T) {
 		refused(t, "--set-json=tls={\"provider\":\"CertManager\",\"authorityLifeHours\":8639}", "four times")
 	})
 	t.Run("an Issuer for another namespace", func(t *testing.T) {
-		refused(t, "--set-json=tls={\"provider\":\"CertManager\",\"clients\":[{\"namespace\":\"a\",\"name\":\"b\"}]}", "ClusterIssuer")
+		refused(t, "--set-json=tls={\"provider\":\"CertManager\",\"clients\":{\"a\":\"b\"}}", "ClusterIssuer")
 	})
 }
 
@@ -51,7 +53,7 @@ func refused(t *testing.T, arg, says string) {
 }
 
 // free are groups into which anything may be written, since Kubernetes defines them.
-var free = []string{"requests", "limits", "nodeSelector", "affinity", "podAnnotations", "podLabels", "annotations", "labels", "issuerRef"}
+var free = []string{"requests", "limits", "nodeSelector", "affinity", "podAnnotations", "podLabels", "annotations", "labels", "issuerRef", "clients"}
 
 // TestSchemaRefusesTypos: a value that values.yaml does not have is refused, in every
 // group.
@@ -90,7 +92,8 @@ func TestSchemaKnowsValues(t *testing.T) {
 	if err := json.Unmarshal(text, &schema); err != nil {
 		t.Fatal(err)
 	}
-	delete(schema.Properties, "global") // Helm's
+	delete(schema.Properties, "global")  // Helm's
+	delete(schema.Properties, "enabled") // a parent chart's
 	compare(t, "", schema, values)
 }
 

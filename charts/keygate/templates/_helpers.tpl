@@ -41,9 +41,11 @@ imagePullSecrets:
 {{- end }}
 securityContext:
   runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  fsGroup: 65532
+  {{- range $name, $id := .Values.podSecurityContext }}
+  {{- if not (kindIs "invalid" $id) }}
+  {{ $name }}: {{ int64 $id }}
+  {{- end }}
+  {{- end }}
   seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
@@ -94,6 +96,17 @@ keygate-client-tls
 {{- end -}}
 {{- end -}}
 
+{{- /* The Secrets with clients' certificates, the release's own first, as a JSON list. */ -}}
+{{- define "keygate.clients" -}}
+{{- $clients := list (dict "namespace" .Release.Namespace "name" "keygate-client-tls") -}}
+{{- range $namespace, $name := .Values.tls.clients -}}
+{{- with $name -}}
+{{- $clients = append $clients (dict "namespace" $namespace "name" .) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $clients -}}
+{{- end -}}
+
 {{- /* DNS names of extauthz, as a JSON list. */ -}}
 {{- define "keygate.serverNames" -}}
 {{- $service := printf "keygate-extauthz.%s" .Release.Namespace -}}
@@ -101,11 +114,12 @@ keygate-client-tls
 {{- concat $names .Values.tls.extraServerNames | toJson -}}
 {{- end -}}
 
-{{- /* What the pods of a component may be scraped by. */ -}}
+{{- /* What the pods of a component may be scraped by: (dict "port" PORT "root" $). The ports of
+NetworkPolicies are numbers: some networks take a name for every port. */ -}}
 {{- define "keygate.metricsIngress" -}}
 - ports:
-  - {protocol: TCP, port: metrics}
-  {{- with .Values.networkPolicy.metricsFrom }}
+  - {protocol: TCP, port: {{ .port }}}
+  {{- with .root.Values.networkPolicy.metricsFrom }}
   from: {{- toYaml . | nindent 4 }}
   {{- end }}
 {{- end -}}
@@ -119,6 +133,8 @@ keygate-client-tls
 
 {{- define "keygate.dnsEgress" -}}
 - ports:
-  - {protocol: UDP, port: 53}
-  - {protocol: TCP, port: 53}
+  {{- range .Values.networkPolicy.dnsPorts }}
+  - {protocol: UDP, port: {{ . }}}
+  - {protocol: TCP, port: {{ . }}}
+  {{- end }}
 {{- end -}}

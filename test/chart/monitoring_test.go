@@ -68,12 +68,12 @@ func TestAlertsHaveRunbooks(t *testing.T) {
 // TestCertificateAlert: where there is TLS, there is an alert that knows how long a
 // certificate lasts.
 func TestCertificateAlert(t *testing.T) {
-	const left = "keygate_tls_certificate_expiration_timestamp_seconds - time() < "
+	const end = "keygate_tls_certificate_expiration_timestamp_seconds"
+	const quarter = "(" + end + " - time()) / (" + end + " - keygate_tls_certificate_not_before_timestamp_seconds) < 0.25"
 	for values, want := range map[string]string{
-		"tls.provider=Builtin":     left + "1944000",
-		"tls.lifeHours=168":        left + "151200",
-		"tls.provider=CertManager": left + "1944000",
-		"tls.provider=Existing,tls.existing.serverSecret=s,tls.existing.clientSecret=c": left + "1209600",
+		"tls.provider=Builtin":     quarter,
+		"tls.provider=CertManager": quarter,
+		"tls.provider=Existing,tls.existing.serverSecret=s,tls.existing.clientSecret=c": quarter + " and " + end + " - time() < 1209600",
 		"tls.provider=None": "",
 	} {
 		got := ""
@@ -84,6 +84,27 @@ func TestCertificateAlert(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: %s", values, got)
+		}
+	}
+}
+
+// TestJobsOfTheirOwn: alerts and dashboard look for the metrics under the names that a
+// Prometheus without the ServiceMonitors has for them.
+func TestJobsOfTheirOwn(t *testing.T) {
+	objects := Render(t, "--set=monitoring.prometheusRule.enabled=true,monitoring.dashboard.enabled=true",
+		"--set=monitoring.jobs.controller=one,monitoring.jobs.extauthz=two")
+	for _, object := range []*unstructured.Unstructured{objects.Find("PrometheusRule", "keygate"), objects.Find("ConfigMap", "keygate-dashboard")} {
+		text, err := object.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "keygate-controller-metrics") || strings.Contains(string(text), "keygate-extauthz-metrics") {
+			t.Errorf("%s has the ServiceMonitors' names", id(object))
+		}
+	}
+	for _, alert := range Alerts(t, objects) {
+		if want := map[string]string{"KeygateControllerDown": `job="one"`, "KeygateExtauthzDown": `job="two"`}[alert.Alert]; !strings.Contains(alert.Expr, want) {
+			t.Errorf("%s: %s", alert.Alert, alert.Expr)
 		}
 	}
 }

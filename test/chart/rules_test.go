@@ -43,8 +43,9 @@ var healthy = map[string]string{
 	`keygate_usage_dropped_total{pod="a"}`:                                                            "0x180",
 	`keygate_drift_restored_total{pod="c"}`:                                                           "0x180",
 	`keygate_apikeys{pod="c",reason="Active"}`:                                                        "100x180",
-	`controller_runtime_reconcile_errors_total{job="keygate-controller-metrics",controller="apikey"}`: "0+1x180",
-	`keygate_tls_certificate_expiration_timestamp_seconds{pod="a"}`:                                   "7776000x180",
+	`controller_runtime_reconcile_errors_total{job="keygate-controller-metrics",controller="apikey"}`: "0+1x20 20x160",
+	`keygate_tls_certificate_not_before_timestamp_seconds{pod="a"}`:                                   "0x180",
+	`keygate_tls_certificate_expiration_timestamp_seconds{pod="a"}`:                                   "36000x180",
 }
 
 // trouble is what makes an alert fire.
@@ -96,9 +97,9 @@ var troubles = map[string]trouble{
 	"KeygateControllerDown":      of(`up{job="keygate-controller-metrics",namespace="keygate-system",pod="c"}`, "1x100 0x80"),
 	"KeygateDriftRestored":       of(`keygate_drift_restored_total{pod="c"}`, once, "pod", "c"),
 	"KeygateRecordInvalid":       of(`keygate_apikeys{pod="c",reason="RecordInvalid"}`, "_x100 1x80"),
-	"KeygateReconcileErrors": of(`controller_runtime_reconcile_errors_total{job="keygate-controller-metrics",controller="apikey"}`, "0+60x180",
+	"KeygateReconcileErrors": of(`controller_runtime_reconcile_errors_total{job="keygate-controller-metrics",controller="apikey"}`, "0+1x180",
 		"controller", "apikey"),
-	"KeygateCertificateExpires": of(`keygate_tls_certificate_expiration_timestamp_seconds{pod="a"}`, "1900000x180", "pod", "a"),
+	"KeygateCertificateExpires": of(`keygate_tls_certificate_expiration_timestamp_seconds{pod="a"}`, "10000x180", "pod", "a"),
 }
 
 // at is when it is looked which alerts fire: long after all began.

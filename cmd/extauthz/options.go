@@ -48,6 +48,8 @@ type options struct {
 	tracing      bool
 	drainDelay   time.Duration
 	drainTimeout time.Duration
+	// syncWait is the longest that connections wait for the first list.
+	syncWait time.Duration
 	// relistInterval is how often the store is compared with a consistent list.
 	relistInterval time.Duration
 	// logOutput takes the log.
@@ -70,7 +72,7 @@ type rateLimitOptions struct {
 // parseFlags reads the command line. What is wrong with it is written to output,
 // with the usage; so is the log later.
 func parseFlags(args []string, output io.Writer) (options, error) {
-	o := options{logOutput: output}
+	o := options{logOutput: output, syncWait: defaultSyncWait}
 	decisions, clientAddress := string(authz.LogNone), string(authz.ClientPeer)
 	f := flag.NewFlagSet("extauthz", flag.ContinueOnError)
 	f.SetOutput(output)

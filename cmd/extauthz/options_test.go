@@ -27,7 +27,7 @@ func TestFlags(t *testing.T) {
 		listen: "unix:///run/keygate.sock", adminListen: "127.0.0.1:1", kubeconfig: "k", systemNamespace: "s",
 		keysNamespace: "n", policy: "platform/stepsies", cacheSize: 7, decisions: authz.LogDenied, logFormat: "text",
 		tls: authz.TLSFiles{Cert: "c", Key: "k", ClientCA: "a"}, maxBodyBytes: 9, pprof: true, drainDelay: time.Second,
-		drainTimeout: 2 * time.Second, relistInterval: 3 * time.Second, logOutput: &out, trustForwardedProto: true, clientAddress: authz.ClientExternal,
+		drainTimeout: 2 * time.Second, syncWait: defaultSyncWait, relistInterval: 3 * time.Second, logOutput: &out, trustForwardedProto: true, clientAddress: authz.ClientExternal,
 		usage: usageOptions{writesPerSecond: 5, interval: 2 * time.Minute, keys: 6, flushTimeout: 7 * time.Second}, auditLog: "audit.log",
 		rateLimit: rateLimitOptions{
 			redis: "rediss://r:1", passwordFile: "p", tls: ratelimit.RedisTLS{CA: "ra", Cert: "rc", Key: "rk"},
@@ -44,7 +44,7 @@ func TestDefaults(t *testing.T) {
 	want := options{
 		listen: ":9001", adminListen: ":9002", systemNamespace: "keygate-system", keysNamespace: "keygate-keys",
 		cacheSize: 1_000_000, decisions: authz.LogNone, clientAddress: authz.ClientPeer, logFormat: "json", drainDelay: 5 * time.Second,
-		drainTimeout: 20 * time.Second, relistInterval: 10 * time.Minute,
+		drainTimeout: 20 * time.Second, syncWait: defaultSyncWait, relistInterval: 10 * time.Minute,
 		rateLimit: rateLimitOptions{timeout: 100 * time.Millisecond, keys: 1_000_000},
 		usage:     usageOptions{writesPerSecond: 20, interval: time.Minute, keys: 200_000, flushTimeout: 5 * time.Second},
 	}

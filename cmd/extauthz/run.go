@@ -69,7 +69,7 @@ func run(ctx context.Context, o options) (err error) {
 	outliving, stopOutliving := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
 		defer stopOutliving()
-		awaitSync(serving, store.Synced)
+		awaitSync(serving, store.Synced, o.syncWait)
 		return server.Serve(serving, grpcListener)
 	})
 	group.Go(func() error { return runStore(outliving, store) })
@@ -82,18 +82,18 @@ func run(ctx context.Context, o options) (err error) {
 }
 
 const (
-	// syncWait is the longest that connections wait to be accepted: by then Envoy's
+	// defaultSyncWait is the longest that connections wait to be accepted: by then Envoy's
 	// health checks have told that nothing answers here.
-	syncWait = 5 * time.Second
-	syncPoll = 10 * time.Millisecond
+	defaultSyncWait = 5 * time.Second
+	syncPoll        = 10 * time.Millisecond
 )
 
 // awaitSync waits for the store, before the first connection is accepted. A container
 // that died is back at its pod's address before Envoy has missed it. What it is sent
 // then is answered a little later, or by another replica when Envoy's connect timeout
 // has passed, and not with an error. Where the store stays away, errors it is.
-func awaitSync(ctx context.Context, synced func() bool) {
-	ctx, cancel := context.WithTimeout(ctx, syncWait)
+func awaitSync(ctx context.Context, synced func() bool, longest time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	poll := time.NewTicker(syncPoll)
 	defer poll.Stop()

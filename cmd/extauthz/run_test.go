@@ -138,7 +138,7 @@ type life struct {
 }
 
 // begin runs the program until it listens.
-func begin(t *testing.T) *life {
+func begin(t *testing.T, change ...func(*options)) *life {
 	t.Helper()
 	server := apiserver.Start(t)
 	l := &life{log: &lines{}}
@@ -151,6 +151,9 @@ func begin(t *testing.T) *life {
 		"--kubeconfig=" + kubeconfig(t, server.Extauthz()), "--drain-delay=0s",
 	}, l.log); err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range change {
+		f(&l.options)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -272,7 +275,7 @@ func TestRun(t *testing.T) {
 
 // TestFirstCheckWaits: what is asked before the store is synced is answered when it is.
 func TestFirstCheckWaits(t *testing.T) {
-	l := begin(t)
+	l := begin(t, func(o *options) { o.syncWait = time.Minute }) // the machine may be slow
 	first := make(chan *authv3.CheckResponse)
 	go func() { first <- l.ask(t) }()
 	l.issue(t)
@@ -290,7 +293,7 @@ func TestAwaitSync(t *testing.T) {
 	}{
 		"synced": {func(context.CancelFunc) { synced.Store(true) }, time.Second},
 		"ended":  {func(end context.CancelFunc) { end() }, time.Second},
-		"never":  {func(context.CancelFunc) {}, syncWait},
+		"never":  {func(context.CancelFunc) {}, defaultSyncWait},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -299,7 +302,7 @@ func TestAwaitSync(t *testing.T) {
 				defer end()
 				time.AfterFunc(time.Second, func() { test.after(end) })
 				begin := time.Now()
-				awaitSync(ctx, synced.Load)
+				awaitSync(ctx, synced.Load, defaultSyncWait)
 				if took := time.Since(begin).Truncate(time.Second); took != test.want {
 					t.Errorf("it took %s, want %s", took, test.want)
 				}

@@ -63,6 +63,7 @@ func TestTracing(t *testing.T) {
 		_, _ = authv3.NewAuthorizationClient(conn).Check(ctx, &authv3.CheckRequest{})            // Unimplemented is an answer, too
 		_, _ = healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}) // must not be traced
 	}
+	traced.GracefulStop() // a span ends after the caller has its answer
 	end()
 	close(all.got)
 	var got []*tracev1.ResourceSpans

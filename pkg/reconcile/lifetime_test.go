@@ -158,7 +158,7 @@ func TestLifeIsGranted(t *testing.T) {
 		if records := c.records(string(key.UID)); len(records) > 0 {
 			t.Errorf("%d records", len(records))
 		}
-		c.patch(key, fmt.Sprintf(`{"spec":{"expiresAt":%q}}`, time.Now().Add(day).Format(time.RFC3339)))
+		c.patch(key, ends(time.Now().Add(day)))
 		c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
 		grant("1h")
 		c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonLifetimeNotGranted)
@@ -175,9 +175,9 @@ func TestLifeIsGrantedInTime(t *testing.T) {
 	c.start()
 	c.patch(c.policy, `{"spec":{"grants":[{"namespaces":{"from":"All"},"maxTTL":"1h"}]}}`)
 	c.eventually(func() error { return c.inForce(2) })
-	end := time.Now().Add(time.Hour + 3*time.Second)
-	key := c.apply(c.newKey("early", expires(end))).(*v1alpha1.APIKey)
+	key := c.apply(c.newKey("early")).(*v1alpha1.APIKey)
 	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonLifetimeNotGranted)
+	c.patch(key, ends(time.Now().Add(time.Hour+3*time.Second)))
 	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
 	if life := key.Spec.ExpiresAt.Sub(c.record(key).IssuedAt); life > time.Hour {
 		t.Errorf("it lives %s", life)
@@ -194,8 +194,9 @@ func TestExpiringSoon(t *testing.T) {
 	if got := meta.FindStatusCondition(forever.Status.Conditions, v1alpha1.ConditionExpiringSoon); got != nil {
 		t.Errorf("a key without an end: %+v", got)
 	}
-	key := c.issued("ending", expires(time.Now().Add(time.Hour+4*time.Second)))
+	key := c.issued("ending", expires(time.Now().Add(day)))
 	must(t, hasReason(key.Status.Conditions, v1alpha1.ConditionExpiringSoon, v1alpha1.ReasonExpiresLater))
+	c.patch(key, ends(time.Now().Add(time.Hour+3*time.Second)))
 	c.becomes(key, v1alpha1.ConditionExpiringSoon, v1alpha1.ReasonExpiresSoon)
 	if time.Until(key.Spec.ExpiresAt.Time) > time.Hour {
 		t.Error("it turned before its time")
@@ -214,7 +215,7 @@ func TestExpiringSoon(t *testing.T) {
 	if got := metric(t, registry, "keygate_keys_expiring_soon"); got != 0 {
 		t.Errorf("%v keys are counted", got)
 	}
-	c.patch(key, `{"spec":{"expiresAt":"`+time.Now().Add(time.Minute).UTC().Format(time.RFC3339)+`"}}`)
+	c.patch(key, ends(time.Now().Add(time.Minute)))
 	c.becomes(key, v1alpha1.ConditionExpiringSoon, v1alpha1.ReasonExpiresSoon)
 	must(t, c.admin.Delete(t.Context(), key))
 	c.gone(key)

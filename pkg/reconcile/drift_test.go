@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,18 +15,6 @@ import (
 	"keygate.dev/keygate/pkg/apikey"
 	"keygate.dev/keygate/pkg/keysecret"
 )
-
-// atOnce is how long a change behind the controller's back may live.
-const atOnce = time.Second
-
-// bare is a Secret as somebody would make it anew from a copy.
-func bare(secret *corev1.Secret) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: secret.Namespace, Name: secret.Name, Labels: secret.Labels},
-		Type:       secret.Type,
-		Data:       secret.Data,
-	}
-}
 
 // TestDriftOfRecords lets somebody who may write the keys namespace, but lacks the
 // seal key, change the record of a key that is revoked. Afterwards it is revoked.
@@ -68,17 +57,15 @@ func TestDriftOfRecords(t *testing.T) {
 			old := c.recordSecret(key)
 			c.patch(key, `{"spec":{"state":"Revoked"}}`)
 			c.recordBecomes(key, inState(apikey.Revoked))
-			revoked := c.recordSecret(key)
-			revision := c.record(key).Revision
 			c.settled(key)
-			change(c, old, revoked.DeepCopy())
-			c.within(atOnce, func() error {
-				for _, r := range c.records(string(key.UID)) {
-					if r.State == apikey.Revoked && r.Revision > revision {
-						return nil
-					}
+			c.untilIdle(func() error {
+				revision := c.record(key).Revision
+				change(c, old, c.recordSecret(key))
+				c.undone(func() error { return c.revoked(key) })
+				if c.record(key).Revision <= revision {
+					return errors.New("it was judged by the spec")
 				}
-				return fmt.Errorf("records: %+v", c.records(string(key.UID)))
+				return nil
 			})
 			c.hasEvents(key, eventRecordRestored)
 			must(t, c.get(key))
@@ -87,37 +74,16 @@ func TestDriftOfRecords(t *testing.T) {
 	}
 }
 
-// settled waits until the controller has told what it did, so that it has nothing
-// left to write.
-func (c *cluster) settled(key *v1alpha1.APIKey) {
-	c.Helper()
-	c.eventually(func() error {
-		must(c.TB, c.get(key))
-		if key.Status.ObservedGeneration != key.Generation {
-			return fmt.Errorf("generation %d is not observed", key.Generation)
-		}
-		return nil
-	})
-}
-
 // What the APIKey itself does not say is put back too: a collected token is never
 // looked for again.
 func TestDriftOfHandedOver(t *testing.T) {
 	c := newCluster(t)
 	c.start()
-	key := c.issued("collected", func(s *v1alpha1.APIKeySpec) { s.Delivery.TTL = &metav1.Duration{Duration: time.Second} })
+	key := c.issued("collected")
 	old := c.recordSecret(key)
+	c.patch(key, handOverSoon)
 	c.becomes(key, v1alpha1.ConditionDelivered, v1alpha1.ReasonHandedOver)
-	now := c.recordSecret(key)
-	revision := c.record(key).Revision
-	now.Data = old.Data
-	must(t, c.admin.Update(t.Context(), now))
-	c.within(atOnce, func() error {
-		if r := c.record(key); !r.HandedOver || r.Revision <= revision {
-			return fmt.Errorf("record: %+v", r)
-		}
-		return nil
-	})
+	c.rollsBack(key, old, func(r *apikey.Record) bool { return r.HandedOver })
 	c.becomes(key, v1alpha1.ConditionReady, v1alpha1.ReasonActive)
 }
 
@@ -238,22 +204,26 @@ func TestDriftOfPolicies(t *testing.T) {
 					c.patch(c.policy, twice)
 					c.policyBecomes(c.policy, v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalid)
 				}
-				key := c.issued("steady")
-				before := c.recordSecret(key)
-				now := c.acceptedSecret(c.policy)
-				change(c, old, now.DeepCopy())
-				c.within(atOnce, func() error {
-					if secret := c.acceptedSecret(c.policy); secret == nil || secret.ResourceVersion == now.ResourceVersion {
-						return fmt.Errorf("not written: %v", secret)
+				key, others := c.issued("steady"), 0
+				c.untilIdle(func() error {
+					before := c.recordSecret(key)
+					now := c.acceptedSecret(c.policy)
+					change(c, old, now.DeepCopy())
+					c.undone(func() error {
+						if secret := c.acceptedSecret(c.policy); secret == nil || secret.ResourceVersion == now.ResourceVersion {
+							return fmt.Errorf("not written: %v", secret)
+						}
+						return c.inForce(2)
+					})
+					c.hasEvents(c.policy, eventRecordRestored)
+					c.poke(key)
+					others++
+					c.issued(fmt.Sprint("another-", others))
+					if after := c.recordSecret(key); after.ResourceVersion != before.ResourceVersion {
+						return errors.New("the record of a key was written")
 					}
-					return c.inForce(2)
+					return nil
 				})
-				c.hasEvents(c.policy, eventRecordRestored)
-				c.poke(key)
-				c.issued("another")
-				if after := c.recordSecret(key); after.ResourceVersion != before.ResourceVersion {
-					t.Error("the record of a key was written")
-				}
 			})
 		}
 	}

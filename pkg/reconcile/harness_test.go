@@ -159,18 +159,13 @@ func (c *cluster) start(change ...func(*Options)) (stop func()) {
 // eventually waits until check returns nil.
 func (c *cluster) eventually(check func() error) {
 	c.Helper()
-	c.within(patience, check)
-}
-
-func (c *cluster) within(limit time.Duration, check func() error) {
-	c.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(c.Context(), 10*time.Millisecond, limit, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(c.Context(), 10*time.Millisecond, patience, true, func(context.Context) (bool, error) {
 		last = check()
 		return last == nil, nil
 	})
 	if err != nil {
-		c.Fatalf("not within %s: %v", limit, last)
+		c.Fatalf("not within %s: %v", patience, last)
 	}
 }
 

@@ -179,7 +179,7 @@ func TestRegisteredIsRestored(t *testing.T) {
 		before := c.recordSecret(holder)
 		must(t, c.admin.Delete(t.Context(), before))
 		c.poke(waiting)
-		c.within(atOnce, func() error { return c.holds(holder, token) })
+		c.undone(func() error { return c.holds(holder, token) })
 		c.poke(waiting)
 		c.becomes(waiting, v1alpha1.ConditionReady, v1alpha1.ReasonDuplicateKey)
 		if records := c.records(string(waiting.UID)); len(records) > 0 {

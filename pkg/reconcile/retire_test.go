@@ -222,10 +222,10 @@ func TestDriftOfTombstones(t *testing.T) {
 	now := c.recordSecret(key)
 	now.Data = active.Data
 	must(t, c.admin.Update(t.Context(), now))
-	c.within(atOnce, func() error { return c.buried(key) })
+	c.undone(func() error { return c.buried(key) })
 
 	must(t, c.admin.Delete(t.Context(), c.recordSecret(key)))
-	c.within(atOnce, func() error { return c.buried(key) })
+	c.undone(func() error { return c.buried(key) })
 
 	// Even one that is brought back after its time.
 	c.clock.advance(retention + time.Minute)
@@ -237,7 +237,7 @@ func TestDriftOfTombstones(t *testing.T) {
 		return nil
 	})
 	c.apply(bare(active))
-	c.within(atOnce, func() error { return c.buried(key) })
+	c.undone(func() error { return c.buried(key) })
 }
 
 // buried returns an error unless an APIKey has left one tombstone, and nothing else.

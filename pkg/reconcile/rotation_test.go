@@ -309,7 +309,7 @@ func TestManyRotations(t *testing.T) {
 	// But one that is kept is put back.
 	lost := c.serial(key, rotations-1)
 	must(t, c.admin.Delete(t.Context(), &corev1.Secret{ObjectMeta: bareName(keysecret.RecordName(lost.Digest))}))
-	c.within(atOnce, func() error {
+	c.undone(func() error {
 		for _, r := range c.records(string(key.UID)) {
 			if r.Digest == lost.Digest && r.State == apikey.Rotated {
 				return nil

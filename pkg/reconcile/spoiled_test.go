@@ -156,15 +156,7 @@ func TestRevisionOfSpoiled(t *testing.T) {
 	if len(key.Status.Keys) != 1 || key.Status.Keys[0].ID != revoked.Digest.ID() || key.Status.Keys[0].State != string(apikey.Revoked) {
 		t.Errorf("status: %+v", key.Status)
 	}
-	now := c.recordSecret(key)
-	now.Data = good.Data
-	must(t, c.admin.Update(t.Context(), now))
-	c.within(atOnce, func() error {
-		if r := c.record(key); r.State != apikey.Revoked || r.Revision <= revoked.Revision {
-			return fmt.Errorf("record: %+v", r)
-		}
-		return nil
-	})
+	c.rollsBack(key, good, inState(apikey.Revoked))
 	c.hasEvents(key, eventRevoked, eventRecordRestored)
 }
 

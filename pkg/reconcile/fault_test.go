@@ -36,7 +36,8 @@ type killSwitch struct {
 	last time.Time
 }
 
-// quiet is for how long a controller that is through makes no write.
+// quiet is for how long a controller that is through makes no write. So does one that
+// gets no turn on a busy machine: who waits for quiet also waits for what it leads to.
 const quiet = 250 * time.Millisecond
 
 // isQuiet reports whether the controller has been making no writes for a while.

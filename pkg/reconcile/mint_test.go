@@ -132,7 +132,7 @@ func (c *cluster) stalledAt(n int, over bool) bool {
 		if !stall.isQuiet() {
 			return errors.New("the stalled controller is at work")
 		}
-		return nil
+		return c.oneLiveToken(key)
 	})
 	stopStalled()
 	if err := c.oneLiveToken(key); err != nil {

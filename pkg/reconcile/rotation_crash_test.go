@@ -104,7 +104,7 @@ func (c *cluster) rotationStalledAt(n int, over bool) bool {
 		if !stall.isQuiet() {
 			return errors.New("the stalled controller is at work")
 		}
-		return nil
+		return c.rotatedTo(key, 2)
 	})
 	stopStalled()
 	if err := c.rotatedTo(key, 2); err != nil {

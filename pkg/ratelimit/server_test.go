@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -61,23 +62,24 @@ func startRedisTCP(tb testing.TB, arguments ...string) *server {
 	return s
 }
 
-// freePort is a port that nobody listens on, with room for a cluster's bus, which
-// is 10,000 higher.
+// freePort is a port that nobody listens on, as is that of a cluster's bus, which is
+// 10,000 higher. Both are below the range that the kernel gives to outgoing connections,
+// where one could take them before the server does.
 func freePort(tb testing.TB) string {
 	tb.Helper()
-	for {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		port := listener.Addr().(*net.TCPAddr).Port
-		if err := listener.Close(); err != nil {
-			tb.Fatal(err)
-		}
-		if port+10_000 < 1<<16 {
+	for range 200 {
+		if port := 15_000 + rand.IntN(7_000); isFree(port) && isFree(port+10_000) {
 			return strconv.Itoa(port)
 		}
 	}
+	tb.Fatal("no port is free")
+	return ""
+}
+
+// isFree reports whether nobody listens on a port of loopback.
+func isFree(port int) bool {
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	return err == nil && listener.Close() == nil
 }
 
 // start runs the server, again if it was killed, and waits until it answers.

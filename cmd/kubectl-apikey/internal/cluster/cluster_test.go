@@ -254,7 +254,9 @@ func as(t *testing.T, server *apiserver.Server, namespace, user string, rules ..
 		ObjectMeta: name, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: user}, Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: user}},
 	}, metav1.CreateOptions{})
 	must(t, err)
-	c, err := New(server.ConfigFor(user), namespace)
+	config := server.ConfigFor(user)
+	server.AwaitRights(config, namespace, rules...)
+	c, err := New(config, namespace)
 	must(t, err)
 	return c
 }

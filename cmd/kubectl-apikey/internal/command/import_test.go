@@ -12,6 +12,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"keygate.dev/keygate/api/v1alpha1"
@@ -115,9 +116,7 @@ func TestImportWithoutTheRight(t *testing.T) {
 	reader := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "reader"}, Rules: []rbacv1.PolicyRule{{
 		APIGroups: []string{"keygate.dev"}, Resources: []string{"apikeys"}, Verbs: []string{"get", "list", "watch"},
 	}}}
-	must(t, w.admin.Create(t.Context(), reader))
-	w.bind("reader", "looker")
-	w.kubeconfig = w.writeKubeconfig(w.server.ConfigFor("looker"))
+	w.kubeconfig = w.writeKubeconfig(w.bind(reader, "looker"))
 	got := w.run("import", "--policy", sample, "-f", file(t, csv(300)))
 	got.wants(t, outcome.Refused, "forbidden", "0 registered")
 	if lines := strings.Count(got.err, "\n"); lines > 4 {
@@ -147,12 +146,17 @@ func (w *world) list() []v1alpha1.APIKey {
 	return keys.Items
 }
 
-// bind gives a role of the tenant's namespace to a user.
-func (w *world) bind(role, user string) {
+// bind gives a role to a user of the tenant's namespace, and returns the user's config
+// once the role is in force.
+func (w *world) bind(role *rbacv1.Role, user string) *rest.Config {
 	w.Helper()
+	must(w.TB, w.admin.Create(w.Context(), role))
 	must(w.TB, w.admin.Create(w.Context(), &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: role},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: role.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: user}},
 	}))
+	config := w.server.ConfigFor(user)
+	w.server.AwaitRights(config, w.namespace, role.Rules...)
+	return config
 }

@@ -40,9 +40,7 @@ func TestVerifyFindsThePolicy(t *testing.T) {
 		reader := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "policies"}, Rules: []rbacv1.PolicyRule{{
 			APIGroups: []string{"keygate.dev"}, Resources: []string{"apikeypolicies"}, Verbs: []string{"get", "list"},
 		}}}
-		must(t, w.admin.Create(t.Context(), reader))
-		w.bind("policies", "finder")
-		kubeconfig := w.writeKubeconfig(w.server.ConfigFor("finder"))
+		kubeconfig := w.writeKubeconfig(w.bind(reader, "finder"))
 		runLine(t.Context(), token, "verify", "--extauthz", w.extauthz, "--kubeconfig", kubeconfig).
 			wants(t, outcome.Done, "yes", w.namespace+"/ci", "not yours to read")
 	})

@@ -25,7 +25,7 @@ func TestNoPlaintext(t *testing.T) {
 	s.policy(t, ns, "plain", plainPolicy(host)+`
 credentials: [{header: {name: Authorization, scheme: Bearer}}, {header: {name: X-API-Key}}, {query: {name: api_key}}]`)
 	kept := s.key(t, ns, "kept", "policyRef: {name: plain}\nscopes: [read]\ndelivery: {retain: Keep, envVar: API_KEY}")
-	canaries := []string{kept, s.key(t, ns, "once", "policyRef: {name: plain}\nscopes: [read]\ndelivery: {ttl: 1s}")}
+	canaries := []string{kept, s.key(t, ns, "once", "policyRef: {name: plain}\nscopes: [read]")}
 	for _, token := range canaries {
 		s.do(t, call{host: host, path: "/things/1", token: token}).echo(t)
 		s.do(t, call{host: host, path: "/things/1?a&api_key=" + token + "&b"}).echo(t)
@@ -48,6 +48,7 @@ credentials: [{header: {name: Authorization, scheme: Bearer}}, {header: {name: X
 		}
 	}
 	canaries = append(canaries, s.rotates(t, ns, "kept", 2, ""))
+	s.patch(t, ns, "once", `{"spec":{"delivery":{"ttl":"1s"}}}`)
 	s.wait(t, s.keys(ns), "once", "Delivered", "True", "HandedOver")
 	s.patch(t, ns, "once", `{"spec":{"state":"Revoked"}}`)
 	s.becomes(t, call{host: host, path: "/any", token: canaries[1]}, http.StatusUnauthorized)

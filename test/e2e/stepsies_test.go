@@ -160,9 +160,10 @@ func TestStepsiesAuthenticationErrors(t *testing.T) {
 		}
 	})
 	t.Run("expired by the clock", func(t *testing.T) {
-		soon := time.Now().Add(4 * time.Second).UTC().Truncate(time.Second)
 		c := call{host: stepsiesHost, path: "/v1/stepsies"}
-		c.token = s.key(t, "platform", "expiring", stepsiesKey("read")+"\nexpiresAt: "+soon.Format(`"2006-01-02T15:04:05Z"`))
+		c.token = s.key(t, "platform", "expiring", stepsiesKey("read"))
+		soon := time.Now().Add(3 * time.Second).UTC().Truncate(time.Second)
+		s.patch(t, "platform", "expiring", `{"spec":{"expiresAt":"`+soon.Format(time.RFC3339)+`"}}`)
 		a := s.becomes(t, c, http.StatusUnauthorized)
 		if early := time.Until(soon); early > 0 {
 			t.Errorf("denied %v before it expires", early)

@@ -97,9 +97,7 @@ func TestLastUsedSurvivesRestarts(t *testing.T) {
 	use := func(name string) time.Time {
 		t.Helper()
 		now := time.Now()
-		for range 8 { // both replicas
-			s.becomes(t, call{host: host, path: "/any", token: tokens[name]}, http.StatusOK)
-		}
+		s.useAtAll(t, 2, ns+"/plain", call{host: host, path: "/any", token: tokens[name]})
 		return now
 	}
 	for name, signal := range map[string]syscall.Signal{"first": syscall.SIGTERM, "second": syscall.SIGKILL} {
@@ -118,6 +116,30 @@ func TestLastUsedSurvivesRestarts(t *testing.T) {
 		}
 	}
 	s.isUsed(t, ns, "fourth", at) // by nobody but those that end
+}
+
+// useAtAll calls until each of n replicas has let a call in. policy is the only one's
+// that is called.
+func (s *stack) useAtAll(t *testing.T, n int, policy string, c call) {
+	t.Helper()
+	allowed := func(replica int) float64 {
+		return s.metricOf(t, replica, `keygate_decisions_total{detail="",policy="`+policy+`",reason="allowed"}`)
+	}
+	var before []float64
+	for i := range n {
+		before = append(before, allowed(i))
+	}
+	eventually(t, func() string {
+		if a := s.do(t, c); a.status != http.StatusOK {
+			return fmt.Sprintf("got %s", a)
+		}
+		for i := range n {
+			if allowed(i) == before[i] {
+				return fmt.Sprintf("replica %d was not asked", i+1)
+			}
+		}
+		return ""
+	})
 }
 
 // TestDeniedAfterDeath: who calls with a revoked key is in the audit log.

@@ -33,15 +33,23 @@ func quotaInDocs(t *testing.T) *corev1.ResourceQuota {
 	return nil
 }
 
+// counted is what the quota counts.
+const counted corev1.ResourceName = "count/apikeys.keygate.dev"
+
+// quotaed is a namespace with a policy and a quota.
+type quotaed struct {
+	*stack
+	*testing.T
+	namespace, quota string
+}
+
 // TestQuota: a ResourceQuota bounds how many APIKeys a namespace has, as the
 // documentation says.
 func TestQuota(t *testing.T) {
-	const counted corev1.ResourceName = "count/apikeys.keygate.dev"
 	s := shared
 	ns := s.namespace(t, nil)
 	s.policy(t, ns, "plain", plainPolicy(newHost()))
-	quotas := s.kube.CoreV1().ResourceQuotas(ns)
-	quota, err := quotas.Create(t.Context(), quotaInDocs(t), metav1.CreateOptions{})
+	quota, err := s.kube.CoreV1().ResourceQuotas(ns).Create(t.Context(), quotaInDocs(t), metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,42 +58,80 @@ func TestQuota(t *testing.T) {
 	if most < 2 {
 		t.Fatalf("the quota is %v", quota.Spec.Hard)
 	}
-	used := func(want int) {
-		t.Helper()
-		eventually(t, func() string {
-			now, err := quotas.Get(t.Context(), quota.Name, metav1.GetOptions{})
-			if err != nil {
-				return err.Error()
-			}
-			if got, known := now.Status.Used[counted]; !known || got.Value() != int64(want) {
-				return fmt.Sprintf("%v of the quota are used, want %d", now.Status.Used, want)
-			}
-			return ""
-		})
-	}
-	create := func(i int) error {
-		name := fmt.Sprintf("key-%d", i)
-		_, err := s.keys(ns).Create(t.Context(), rig.Object(t, "APIKey", name, "policyRef: {name: plain}"), metav1.CreateOptions{})
-		return err
-	}
-	used(0) // nothing is counted before
+	q := &quotaed{s, t, ns, quota.Name}
+	q.inForce()
 	for i := range most {
-		if err := create(i); err != nil {
+		if err := q.create(i); err != nil {
 			t.Fatalf("key %d of %d: %v", i+1, most, err)
 		}
 	}
-	used(most)
-	if err := create(most); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "exceeded quota") {
+	q.becomesUsed(most)
+	if err := q.create(most); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "exceeded quota") {
 		t.Errorf("a key beyond the quota: %v", err)
 	}
 	s.wait(t, s.keys(ns), "key-0", "Ready", "True", "Active") // the controller's writes are not in its way
 	s.patch(t, ns, "key-0", `{"spec":{"state":"Suspended"}}`)
 	s.wait(t, s.keys(ns), "key-0", "Ready", "False", "Suspended")
-	if err := s.keys(ns).Delete(t.Context(), "key-0", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
+	q.remove(0)
+	q.becomesUsed(most - 1)
+	eventually(t, func() string { // admission learns of it later
+		if err := q.create(most); err != nil {
+			return fmt.Sprintf("after one was deleted: %v", err)
+		}
+		return ""
+	})
+}
+
+// inForce waits until the quota is counted, and until admission knows of it by a watch
+// of its own: then it counts what it lets in.
+func (q *quotaed) inForce() {
+	q.Helper()
+	q.becomesUsed(0)
+	eventually(q.T, func() string {
+		if err := q.create(0); err != nil {
+			return err.Error()
+		}
+		defer q.remove(0)
+		return q.used(1)
+	})
+	q.becomesUsed(0)
+}
+
+func (q *quotaed) create(i int) error {
+	key := rig.Object(q.T, "APIKey", fmt.Sprintf("key-%d", i), "policyRef: {name: plain}")
+	_, err := q.keys(q.namespace).Create(q.Context(), key, metav1.CreateOptions{})
+	return err
+}
+
+// remove deletes a key and waits until it is gone.
+func (q *quotaed) remove(i int) {
+	q.Helper()
+	keys, name := q.keys(q.namespace), fmt.Sprintf("key-%d", i)
+	if err := keys.Delete(q.Context(), name, metav1.DeleteOptions{}); err != nil {
+		q.Fatal(err)
 	}
-	used(most - 1)
-	if err := create(most); err != nil {
-		t.Errorf("after one was deleted: %v", err)
+	eventually(q.T, func() string {
+		if _, err := keys.Get(q.Context(), name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return fmt.Sprintf("%s is not gone: %v", name, err)
+		}
+		return ""
+	})
+}
+
+// becomesUsed waits until so much of the quota is used.
+func (q *quotaed) becomesUsed(want int) {
+	q.Helper()
+	eventually(q.T, func() string { return q.used(want) })
+}
+
+// used returns "" if so much of the quota is used.
+func (q *quotaed) used(want int) string {
+	now, err := q.kube.CoreV1().ResourceQuotas(q.namespace).Get(q.Context(), q.quota, metav1.GetOptions{})
+	if err != nil {
+		return err.Error()
 	}
+	if got, known := now.Status.Used[counted]; !known || got.Value() != int64(want) {
+		return fmt.Sprintf("%v of the quota are used, want %d", now.Status.Used, want)
+	}
+	return ""
 }

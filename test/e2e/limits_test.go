@@ -119,24 +119,78 @@ plans:
 - {name: second, limits: [{requests: 1, per: 1s}]}
 - {name: pair, limits: [{requests: 100, per: 1h}, {requests: 2, per: 3s}]}
 rules: [{paths: ["/any"], anyKey: true}]`)
-	for plan, wants := range map[string]int{"second": 1, "pair": 3} {
-		c := call{host: host, path: "/any", token: s.key(t, ns, plan, "policyRef: {name: limited}\nplan: "+plan)}
-		denied := s.becomes(t, c, http.StatusTooManyRequests)
-		at := time.Now()
-		after := retryAfter(t, denied)
-		if after != wants {
-			t.Errorf("plan %s: Retry-After %d, want %d", plan, after, wants)
-		}
-		if policy := denied.header.Get("RateLimit-Policy"); strings.Contains(policy, ", ") != (plan == "pair") {
-			t.Errorf("plan %s: RateLimit-Policy %s", plan, policy)
-		}
-		s.becomes(t, c, http.StatusOK)
-		waited := time.Since(at)
-		limit := time.Duration(after) * time.Second
-		if waited <= limit-time.Second || waited > limit+time.Second {
-			t.Errorf("plan %s: let in after %v, Retry-After was %d", plan, waited, after)
-		}
+	for plan, window := range map[string]window{"second": {1, time.Second}, "pair": {2, 3 * time.Second}} {
+		t.Run(plan, func(t *testing.T) {
+			c := call{host: host, path: "/any", token: s.key(t, ns, plan, "policyRef: {name: limited}\nplan: "+plan)}
+			denied, after := s.exhausts(t, c, window)
+			if policy := denied.header.Get("RateLimit-Policy"); strings.Contains(policy, ", ") != (plan == "pair") {
+				t.Errorf("RateLimit-Policy %s", policy)
+			}
+			s.waits(t, c, denied, after)
+		})
 	}
+}
+
+// window lets so many requests in per time.
+type window struct {
+	requests int
+	per      time.Duration
+}
+
+// timed is an answer to a call that was judged at some moment between two: when
+// exactly only extauthz knows.
+type timed struct {
+	answer
+	sent, received time.Time
+}
+
+func (s *stack) timed(t *testing.T, c call) timed {
+	t.Helper()
+	sent := time.Now()
+	a := s.do(t, c)
+	return timed{a, sent, time.Now()}
+}
+
+// exhausts calls until a window is used up, and wants the denial to say when the window
+// that its requests opened ends, rounded up to a second.
+func (s *stack) exhausts(t *testing.T, c call, w window) (denied timed, after time.Duration) {
+	t.Helper()
+	var allowed []timed
+	eventually(t, func() string {
+		if denied = s.timed(t, c); denied.status == http.StatusOK {
+			allowed = append(allowed, denied)
+			return "still let in"
+		}
+		return ""
+	})
+	if denied.status != http.StatusTooManyRequests || len(allowed) < w.requests {
+		t.Fatalf("after %d requests: %s", len(allowed), denied)
+	}
+	opened := allowed[len(allowed)-w.requests]
+	longest, shortest := w.per-denied.sent.Sub(opened.received), w.per-denied.received.Sub(opened.sent)
+	after = time.Duration(retryAfter(t, denied.answer)) * time.Second
+	if after < time.Second || after > w.per || after < shortest || after >= longest+time.Second {
+		t.Errorf("Retry-After is %v; from %v to %v were left", after, shortest, longest)
+	}
+	return denied, after
+}
+
+// waits calls until it is let in, and wants that to be when a denial said.
+func (s *stack) waits(t *testing.T, c call, denied timed, after time.Duration) {
+	t.Helper()
+	eventually(t, func() string {
+		a := s.timed(t, c)
+		if a.status != http.StatusOK {
+			if a.sent.After(denied.received.Add(after)) {
+				t.Fatalf("denied after %v, Retry-After was %v: %s", a.sent.Sub(denied.received), after, a)
+			}
+			return fmt.Sprintf("got %s", a)
+		}
+		if waited := a.received.Sub(denied.sent); waited <= after-time.Second {
+			t.Errorf("let in after %v, Retry-After was %v", waited, after)
+		}
+		return ""
+	})
 }
 
 // retryAfter reads Retry-After in seconds.

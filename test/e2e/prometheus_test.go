@@ -130,7 +130,7 @@ func (p *prometheus) returnsData(t *testing.T, where, expression string) {
 	var err error
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(patience / 4); time.Now().Before(deadline); <-tick.C {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-tick.C {
 		if series, err = p.query(expression); err != nil || series > 0 {
 			break
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -26,10 +27,14 @@ type bootstrap struct {
 	Certificate, Key, AccessLog          string // paths
 	Error                                string // what Envoy's own errors say
 	TrustedHops                          string // proxies before Envoy that tell whom they speak for; "": not believed
+	CheckTimeout                         string // how long Envoy waits for extauthz, such as 1s
 }
 
 // gatewayError is what Envoy's own errors say. Keygate's answers don't.
 const gatewayError = "The gateway could not complete this request."
+
+// defaultCheckTimeout is for those who would rather have an error than wait.
+const defaultCheckTimeout = "1s"
 
 // parseAddress reads what extauthz's --listen takes: host:port or unix:///path.
 func parseAddress(address string) (envoyAddress, error) {
@@ -55,7 +60,7 @@ func (s *stack) writeBootstrap() error {
 	b := bootstrap{
 		Admin: s.loopback("envoy-admin"), Gateway: s.loopback("gateway"), GatewayTLS: s.loopback("gateway-tls"), Upstream: s.loopback("upstream"),
 		Certificate: s.pki("gateway"), Key: s.pkiKey("gateway"), AccessLog: s.logPath("access"), Error: gatewayError,
-		TrustedHops: s.TrustedHops,
+		TrustedHops: s.TrustedHops, CheckTimeout: cmp.Or(s.CheckTimeout, defaultCheckTimeout),
 	}
 	for i := range s.Replicas {
 		address, err := parseAddress(flagValue(s.extauthzArgs(i), "listen"))

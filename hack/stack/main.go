@@ -10,7 +10,10 @@
 // are handed no other credentials. From the environment: EXTAUTHZ_FLAGS and
 // CONTROLLER_FLAGS, separated by blanks, come after the stack's own flags and so
 // replace them; EXTAUTHZ_REPLICAS (default 1) sets how many extauthz share the load;
-// REDIS=1 adds a Redis, in which they count the requests of keys together; TRUSTED_HOPS=1 puts a proxy before Envoy, whose x-forwarded-for it believes; STACK_DIR takes the place of .stack; STACK_RACE=1 builds with the race detector.
+// REDIS=1 adds a Redis, in which they count the requests of keys together;
+// TRUSTED_HOPS=1 puts a proxy before Envoy, whose x-forwarded-for it believes;
+// CHECK_TIMEOUT=20s lets Envoy wait for extauthz that long (default 1s); STACK_DIR takes
+// the place of .stack; STACK_RACE=1 builds with the race detector.
 package main
 
 import (

@@ -30,6 +30,7 @@ type config struct {
 	ControllerFlags []string       // CONTROLLER_FLAGS
 	ExtauthzFlags   []string       // EXTAUTHZ_FLAGS
 	TrustedHops     string         // TRUSTED_HOPS: Envoy's xff_num_trusted_hops, with use_remote_address; "": neither
+	CheckTimeout    string         // CHECK_TIMEOUT: how long Envoy waits for extauthz, in whole seconds such as 20s; "": defaultCheckTimeout
 	Race            bool           // STACK_RACE: build Keygate with the race detector
 	WithRedis       bool           // REDIS: extauthz counts in a Redis
 	Redis           string         // path of redis-server, if WithRedis
@@ -110,8 +111,11 @@ func (c *config) readEnvironment() {
 }
 
 // readShape takes over EXTAUTHZ_REPLICAS and REDIS, which say what components there
-// are, and TRUSTED_HOPS, which says what is before Envoy, if they are set.
+// are, TRUSTED_HOPS, which says what is before Envoy, and CHECK_TIMEOUT, if they are set.
 func (c *config) readShape() error {
+	if err := c.readCheckTimeout(); err != nil {
+		return err
+	}
 	if hops, set := os.LookupEnv("TRUSTED_HOPS"); set {
 		if _, err := strconv.ParseUint(hops, 10, 8); hops != "" && err != nil {
 			return fmt.Errorf("TRUSTED_HOPS=%s: want a number", hops)
@@ -130,6 +134,20 @@ func (c *config) readShape() error {
 		return fmt.Errorf("EXTAUTHZ_REPLICAS=%s: want a number from 1 to %d", value, maxReplicas)
 	}
 	c.Replicas = replicas
+	return nil
+}
+
+// readCheckTimeout takes over CHECK_TIMEOUT, if it is set.
+func (c *config) readCheckTimeout() error {
+	timeout, set := os.LookupEnv("CHECK_TIMEOUT")
+	if !set {
+		return nil
+	}
+	seconds, whole := strings.CutSuffix(timeout, "s")
+	if n, err := strconv.ParseUint(seconds, 10, 16); timeout != "" && (!whole || err != nil || n == 0) {
+		return fmt.Errorf("CHECK_TIMEOUT=%s: want whole seconds, such as 20s", timeout)
+	}
+	c.CheckTimeout = timeout
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,6 +88,26 @@ func TestRedisIsThereWhenAskedFor(t *testing.T) {
 		if args[len(args)-1] != "--cache-size=1" {
 			t.Errorf("the user's flags are not the last: %q", args)
 		}
+	}
+}
+
+// TestEnvoyWaitsForAsLongAsAsked: so long for a Check, and for each try of one.
+func TestEnvoyWaitsForAsLongAsAsked(t *testing.T) {
+	for value, want := range map[string]string{"": "1s", "20s": "20s"} {
+		t.Setenv("CHECK_TIMEOUT", value)
+		s := newStack(t)
+		if err := errors.Join(s.readShape(), s.writeBootstrap()); err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range []string{"                timeout: " + want + "\n", "max_interval: " + want + "}"} {
+			if n := strings.Count(s.bootstrapped(), line); n != 2 { // one for each listener
+				t.Errorf("CHECK_TIMEOUT=%s: %q is there %d times", value, line, n)
+			}
+		}
+	}
+	t.Setenv("CHECK_TIMEOUT", "1m")
+	if err := newStack(t).readShape(); err == nil {
+		t.Error("1m is no time to Envoy, and was taken")
 	}
 }
 

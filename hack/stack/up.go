@@ -44,7 +44,7 @@ func (s *stack) alreadyUp(pids map[string]int) error {
 	if err := asked.readShape(); err != nil {
 		return err
 	}
-	if asked.Race != s.Race || asked.WithRedis != s.WithRedis || asked.Replicas != s.Replicas || asked.TrustedHops != s.TrustedHops || !slices.Equal(asked.ControllerFlags, s.ControllerFlags) || !slices.Equal(asked.ExtauthzFlags, s.ExtauthzFlags) {
+	if asked.Race != s.Race || asked.WithRedis != s.WithRedis || asked.Replicas != s.Replicas || asked.TrustedHops != s.TrustedHops || asked.CheckTimeout != s.CheckTimeout || !slices.Equal(asked.ControllerFlags, s.ControllerFlags) || !slices.Equal(asked.ExtauthzFlags, s.ExtauthzFlags) {
 		return errors.New("the stack is up, with other flags: make down first")
 	}
 	for _, c := range slices.Concat(s.tiers()...) {

@@ -21,8 +21,8 @@ import (
 // replicas of extauthz that share a Redis.
 const replicas = 3
 
-// slowest is the longest that any request may take, whatever Redis does: Envoy gives
-// up on extauthz after a second.
+// slowest is the longest that any request may take, whatever Redis does: TestRedis's
+// Envoy gives up on extauthz after a second.
 const slowest = 2 * time.Second
 
 // hourlyPolicy allows 100 requests an hour.
@@ -39,7 +39,7 @@ rules: [{paths: ["/any"], anyKey: true}, {paths: ["/free"], anyKey: true, cost: 
 // TestRedis: replicas count together, exactly; what becomes of requests while Redis
 // is away is the policy's to say, and takes a bounded time.
 func TestRedis(t *testing.T) {
-	s := start(t, "REDIS=1", fmt.Sprintf("EXTAUTHZ_REPLICAS=%d", replicas), "EXTAUTHZ_FLAGS=--trust-forwarded-proto --rate-limit-timeout=400ms")
+	s := start(t, "REDIS=1", "CHECK_TIMEOUT=1s", fmt.Sprintf("EXTAUTHZ_REPLICAS=%d", replicas), "EXTAUTHZ_FLAGS=--trust-forwarded-proto --rate-limit-timeout=400ms")
 	closed, open := newHost(), newHost()
 	ns := s.namespace(t, nil)
 	s.policy(t, ns, "closed", hourlyPolicy(closed, "requireTLS: true"))

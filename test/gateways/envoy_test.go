@@ -63,6 +63,9 @@ func (p *plain) start(t *testing.T, config string) {
 	}
 }
 
+// How long one try of a Check may take, as shipped and on a slow machine.
+const shippedTry, slowTry = "max_interval: 0.4s", "max_interval: 20s"
+
 // bootstrap is config/gateways/envoy.yaml on this machine.
 func bootstrap(t *testing.T, extauthz string) string {
 	t.Helper()
@@ -76,6 +79,7 @@ func bootstrap(t *testing.T, extauthz string) string {
 		[2]string{"/etc/envoy/tls/tls.key", filepath.Join(pki, "gateway-key.pem")},
 		// A machine that runs all tests at once may be slow.
 		[2]string{"                timeout: 1s\n", "                timeout: 20s\n"}, [2]string{"connect_timeout: 0.25s", "connect_timeout: 10s"},
+		[2]string{shippedTry, slowTry},
 	)
 }
 

@@ -137,6 +137,7 @@ func resources(t *testing.T, clients, extauthz string) string {
 			"kind: EnvoyProxy\nmetadata:\n  name: api\n  namespace: platform\nspec:\n  provider: {type: Host, host: {envoyVersion: " + envoyVersion + "}}\n"},
 		// A machine that runs all tests at once may be slow.
 		[2]string{"    timeout: 1s\n    # No", "    timeout: 20s\n    # No"}, [2]string{"connectTimeout: 250ms", "connectTimeout: 10s"},
+		[2]string{"maxInterval: 400ms", "maxInterval: 20s"},
 	) + rig.Edit(t, surroundings,
 		[2]string{"CERTIFICATE", encoded(pki, "gateway.pem")}, [2]string{"KEY", encoded(pki, "gateway-key.pem")},
 		[2]string{"AUTHORITY", encoded(clients, "ca.crt")}, [2]string{"CLIENTS_OWN", encoded(clients, "tls.key")}, [2]string{"CLIENT", encoded(clients, "tls.crt")},

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"keygate.dev/keygate/test/rig"
 )
 
 // slowly answers each Check after a time, with a denial, and counts them.
@@ -49,7 +51,7 @@ func TestSlowCheck(t *testing.T) {
 	t.Cleanup(server.Stop)
 
 	p := &plain{}
-	p.start(t, withoutTLS(t, bootstrap(t, lis.Addr().String())))
+	p.start(t, rig.Edit(t, withoutTLS(t, bootstrap(t, lis.Addr().String())), [2]string{slowTry, shippedTry}))
 	if a := p.do(t, "/v1/stepsies", "", nil); a.Status != http.StatusForbidden {
 		t.Errorf("got %s", a)
 	}

@@ -76,11 +76,12 @@ func (s *Stack) Races() string {
 	return reports.String()
 }
 
-// Command is hack/stack with its state in the stack's directory.
+// Command is hack/stack with its state in the stack's directory. Envoy waits long for
+// extauthz unless env says otherwise: a machine that runs all tests at once may be slow.
 func (s *Stack) Command(ctx context.Context, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "./hack/stack"}, args...)...)
 	cmd.Dir = Root()
-	cmd.Env = append(append(os.Environ(), "STACK_DIR="+s.Dir, "STACK_RACE=1"), env...)
+	cmd.Env = append(append(os.Environ(), "STACK_DIR="+s.Dir, "STACK_RACE=1", "CHECK_TIMEOUT=20s"), env...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	return cmd
 }

@@ -47,6 +47,7 @@ func TestFaults(t *testing.T) {
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			l := newLoad(variable(t, "GATEWAY"), host, path, w.tokens["read"], w.tokens["revoked"])
+			w.whole(t) // pods that an upgrade has replaced may still be about to end
 			w.settled(t, l)
 			begin := time.Now()
 			l.during(t, func() { f.bring(t, w) })

@@ -22,7 +22,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -50,7 +49,9 @@ func main() {
 }
 
 func run(ctx context.Context, listen string) error {
-	server := &http.Server{Addr: listen, Handler: http.HandlerFunc(answer), Protocols: new(http.Protocols), ReadHeaderTimeout: 10 * time.Second}
+	// No ReadHeaderTimeout: Envoy opens connections that it may use much later, and Go
+	// answers 400 where that time is up in the middle of a first request's line.
+	server := &http.Server{Addr: listen, Handler: http.HandlerFunc(answer), Protocols: new(http.Protocols)}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
 	context.AfterFunc(ctx, func() { _ = server.Close() })

@@ -55,12 +55,15 @@ func try(ctx context.Context, o options, c *cluster, conn *grpc.ClientConn) erro
 }
 
 // awaitAnswer asks until the answer is the right one: extauthz follows the API
-// server's watch.
+// server's watch. What is still open when the time is up counts for nothing.
 func awaitAnswer(ctx context.Context, o options, conn *grpc.ClientConn, what, token string, want int) error {
 	var status int
-	err := until(ctx, func() (_ bool, err error) {
-		status, err = ask(ctx, conn, o.namespace+"/"+name, token)
-		return status == want, err
+	err := until(ctx, func() (bool, error) {
+		got, err := ask(ctx, conn, o.namespace+"/"+name, token)
+		if err == nil {
+			status = got
+		}
+		return got == want, err
 	})
 	if err != nil {
 		return fmt.Errorf("%s: got status %d, want %d: %w", what, status, want, err)
